@@ -1,0 +1,5 @@
+"""What else happens in a run: counting, saving, guarding, drawing."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""How something is trained: one LightningModule a file, and the command line."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
