@@ -1,0 +1,10 @@
+from .finite_loss import FiniteLoss as FiniteLoss
+from .gradient_norm import GradientNorm as GradientNorm
+from .last_checkpoint import LastCheckpoint as LastCheckpoint
+from .loss_picture import LossPicture as LossPicture
+from .meter import Meter as Meter
+from .metrics_csv import MetricsCsv as MetricsCsv
+from .prediction_writer import PredictionWriter as PredictionWriter
+from .progress import Progress as Progress
+from .random_state import RandomState as RandomState
+from .run_folder import RunFolder as RunFolder

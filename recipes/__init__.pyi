@@ -1,0 +1,2 @@
+from .load import load as load
+from .masked_lm import MaskedLM as MaskedLM

@@ -1,0 +1,69 @@
+"""The random state of every rank travels in the checkpoint, so that dropout goes on where it stopped."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import distributed
+
+
+class RandomState(L.Callback):
+    """Saves and restores the generators of Python, NumPy and torch (CPU and this rank's GPU), as plain data.
+
+    The command line adds it to every run. With another number of ranks than before there is no state to go on from: each rank
+    then keeps the state its seed gave it, and a line says so.
+    """
+
+    def __init__(self) -> None:
+        self._restored: list[dict[str, Any]] | None = None
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        # Saving is collective in any case: all ranks are here.
+        states: list[Any] = [None] * trainer.world_size
+        if trainer.world_size > 1:
+            distributed.all_gather_object(states, _capture())
+        else:
+            states = [_capture()]
+        checkpoint["random_states"] = states
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._restored = checkpoint.get("random_states")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._restored is None:
+            return
+        if len(self._restored) == trainer.world_size:
+            _restore(self._restored[trainer.global_rank])
+        elif trainer.is_global_zero:
+            print(
+                f"random state not restored: the checkpoint is of {len(self._restored)} ranks, this run has "
+                f"{trainer.world_size} (dropout differs from an uninterrupted run; data and masks do not)"
+            )
+        self._restored = None
+
+
+def _capture() -> dict[str, Any]:
+    version, internal, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    state = {
+        "python": [version, list(internal), gauss],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],  # type: ignore[union-attr]
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _restore(state: dict[str, Any]) -> None:
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

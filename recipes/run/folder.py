@@ -1,0 +1,48 @@
+"""Where a run lives: `runs/<recipe>/<date-time-id>/`."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+RUNS = Path("runs")
+
+
+def new_run_folder(recipe: str, runs: Path = RUNS) -> Path:
+    """Make a folder that no other run has, below `runs/<recipe>/`.
+
+    Args:
+        recipe: Name of the recipe, such as `mosaicbert/tiny`; its slashes become folders.
+        runs: Where all runs live.
+    """
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = runs / recipe / f"{stamp}-{secrets.token_hex(2)}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def recipe_name(config_files: list[Path], repository: Path) -> str:
+    """The name of a run's recipe: the path of the first YAML below `yaml/` without suffix, or the bare name of a file elsewhere."""
+    if not config_files:
+        return "unnamed"
+    first = config_files[0].resolve()
+    home = repository / "yaml"
+    relative = first.relative_to(home) if first.is_relative_to(home) else Path(first.name)
+    return relative.with_suffix("").as_posix()
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The checkpoint to go on from: the one that was written last.
+
+    Raises:
+        FileNotFoundError: The folder or a checkpoint in it is missing.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such run folder")
+    checkpoints = [path for path in (folder / "checkpoints").glob("*.ckpt") if not path.name.startswith(".")]
+    if not checkpoints:
+        raise FileNotFoundError(
+            f"{folder / 'checkpoints'}: no checkpoint to go on from (the run ended before its first one; start it anew with galley fit)"
+        )
+    return max(checkpoints, key=lambda path: path.stat().st_mtime)
