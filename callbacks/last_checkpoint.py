@@ -18,7 +18,8 @@ class LastCheckpoint(L.Callback):
     Lightning's own `ModelCheckpoint`.
 
     Args:
-        every_n_minutes: Time between two saves, looked at on the logging steps of the Trainer (where ranks agree anyway).
+        every_n_minutes: Time between two saves, looked at on the logging steps of the Trainer (where ranks agree
+            anyway).
         every_n_steps: Also after each multiple of this number of optimizer steps.
     """
 
@@ -46,7 +47,8 @@ class LastCheckpoint(L.Callback):
         self._save(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        # SIGTERM reaches all ranks at the same step boundary; after any other error they may be anywhere, and saving could hang.
+        # SIGTERM reaches all ranks at the same step boundary; after any other error they may be anywhere, and saving
+        # could hang.
         if isinstance(exception, SIGTERMException) and trainer.training:
             self._save(trainer)
 

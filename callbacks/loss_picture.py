@@ -14,8 +14,8 @@ from callbacks.run_folder import run_folder
 class LossPicture(L.Callback):
     """Draws `loss.png` from the run's `metrics.csv`: training and validation loss over steps.
 
-    Where the recipe knows the unigram entropy of its corpus, it stands beside them as a dashed line: the loss of a model that
-    ignores its context. Drawn when a run ends, also by an interruption or an error.
+    Where the recipe knows the unigram entropy of its corpus, it stands beside them as a dashed line: the loss of a
+    model that ignores its context. Drawn when a run ends, also by an interruption or an error.
     """
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

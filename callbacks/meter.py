@@ -24,9 +24,9 @@ class Meter(L.Callback):
     """Counts what the run has done, on all ranks and across resumes, and logs its rates.
 
     Logged at every logging step of the Trainer: `meter/{unit}s` processed so far (real ones, no padding),
-    `meter/{unit}s_per_second`, `meter/tflops_per_second` and `meter/mfu`, the share of the devices' dense peak (only for devices
-    whose peak is known). FLOPs are those the model needs by its definition, not those a trick saves or wastes. Validation is
-    excluded from all of them. Nothing waits for the device between two logging steps.
+    `meter/{unit}s_per_second`, `meter/tflops_per_second` and `meter/mfu`, the share of the devices' dense peak (only
+    for devices whose peak is known). FLOPs are those the model needs by its definition, not those a trick saves or
+    wastes. Validation is excluded from all of them. Nothing waits for the device between two logging steps.
 
     Attributes:
         units: Units of work done by all ranks.

@@ -18,9 +18,9 @@ COLUMNS = ("step", "time", "metric", "value")
 class MetricsCsv(Logger):
     """Appends a row for each value to `metrics.csv`: step, Unix time in seconds, metric, value.
 
-    One row a value, so that the file only ever grows: a kill can cost its last row, never an earlier one, and a resumed run goes
-    on in the same file. Steps that ran twice (those between the last checkpoint and a kill) stand in it twice: the later row
-    counts, as `read_metrics` does. The command line gives one to every run.
+    One row a value, so that the file only ever grows: a kill can cost its last row, never an earlier one, and a resumed
+    run goes on in the same file. Steps that ran twice (those between the last checkpoint and a kill) stand in it twice:
+    the later row counts, as `read_metrics` does. The command line gives one to every run.
 
     Args:
         folder: The folder of the run.
@@ -73,7 +73,7 @@ def _beginning(file: BinaryIO) -> list[tuple[Any, ...]]:
 
 
 def read_metrics(path: Path) -> dict[str, dict[int, float]]:
-    """Read `metrics.csv` as {metric: {step: value}}; of a step that ran twice, the later value; torn rows are left out."""
+    """Read `metrics.csv` as {metric: {step: value}}: of a step that ran twice the later value, no torn rows."""
     metrics: dict[str, dict[int, float]] = {}
     for row in csv.reader(path.read_text().splitlines(keepends=True)[1:]):
         if len(row) == len(COLUMNS) and row[-1]:

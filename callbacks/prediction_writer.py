@@ -17,8 +17,8 @@ from callbacks.run_folder import run_folder
 class PredictionWriter(BasePredictionWriter):
     """Writes predictions once all are there, one file a rank, in the order of the documents.
 
-    A recipe's `predict_step` returns rows as dictionaries: plain values become a line of `predictions-{rank}.jsonl`; values
-    that are tensors are stacked under their name in `predictions-{rank}.safetensors`.
+    A recipe's `predict_step` returns rows as dictionaries: plain values become a line of `predictions-{rank}.jsonl`;
+    values that are tensors are stacked under their name in `predictions-{rank}.safetensors`.
     """
 
     def __init__(self) -> None:

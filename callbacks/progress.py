@@ -28,8 +28,8 @@ SHOWN = {  # metric -> how a line shows it
 class Progress(ProgressBar):
     """Shows step, loss, learning rate, throughput, MFU, memory and the time left.
 
-    In a terminal this is one bar that refreshes with each logging step; when the output is a file or a pipe, it is one line for
-    each logging step: `step 400  loss 2.913  lr 2.7e-04  41.2k token/s  mfu 38.2%  mem 11.3 GiB  eta 0:42`.
+    In a terminal this is one bar that refreshes with each logging step; when the output is a file or a pipe, it is one
+    line for each logging step: `step 400  loss 2.913  lr 2.7e-04  41.2k token/s  mfu 38.2%  mem 11.3 GiB  eta 0:42`.
     """
 
     def __init__(self) -> None:

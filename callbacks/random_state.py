@@ -14,8 +14,8 @@ from torch import distributed
 class RandomState(L.Callback):
     """Saves and restores the generators of Python, NumPy and torch (CPU and this rank's GPU), as plain data.
 
-    The command line adds it to every run. With another number of ranks than before there is no state to go on from: each rank
-    then keeps the state its seed gave it, and a line says so.
+    The command line adds it to every run. With another number of ranks than before there is no state to go on from:
+    each rank then keeps the state its seed gave it, and a line says so.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ def _capture() -> dict[str, Any]:
     name, keys, position, has_gauss, cached = np.random.get_state()
     state = {
         "python": [version, list(internal), gauss],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],  # type: ignore[union-attr]
+        "numpy": [name, torch.tensor(keys, dtype=torch.int64), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():

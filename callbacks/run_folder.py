@@ -16,8 +16,9 @@ from callbacks.files import written_whole
 class RunFolder(L.Callback):
     """Hands the run's folder to all ranks and writes down what is needed to understand and repeat the run.
 
-    The command line adds it to every run. `config.yaml` is the resolved configuration, `command.txt` has one line for each
-    launch (the first and every resume), `environment.json` is the code, the libraries and the machine of the last launch.
+    The command line adds it to every run. `config.yaml` is the resolved configuration, `command.txt` has one line for
+    each launch (the first and every resume), `environment.json` is the code, the libraries and the machine of the last
+    launch.
 
     Args:
         path: The folder, known to the process of rank 0; the others receive it through the strategy.
@@ -44,7 +45,7 @@ class RunFolder(L.Callback):
 
 
 def run_folder(trainer: L.Trainer) -> Path:
-    """The folder that this run writes to: its `RunFolder`, or the Trainer's root where a user built the Trainer himself."""
+    """The folder that this run writes to: that of its `RunFolder`, or the root of a Trainer built without one."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, RunFolder):
             return callback.path

@@ -9,8 +9,8 @@ from lightning.pytorch.callbacks import Timer
 def run_fraction(trainer: L.Trainer, *, tokens: int = 0, max_tokens: int | None = None) -> float:
     """The fraction of the run that is done, in [0, 1], the same on every rank.
 
-    A run ends at whichever of its limits comes first: `trainer.max_steps` (optimizer steps), `trainer.max_time` (hours of
-    training, counted across resumes) or the recipe's `max_tokens`.
+    A run ends at whichever of its limits comes first: `trainer.max_steps` (optimizer steps), `trainer.max_time` (hours
+    of training, counted across resumes) or the recipe's `max_tokens`.
 
     Args:
         trainer: Whose limits and progress count.
@@ -25,13 +25,16 @@ def run_fraction(trainer: L.Trainer, *, tokens: int = 0, max_tokens: int | None 
         fractions.append(trainer.global_step / trainer.max_steps)
     if max_tokens is not None:
         fractions.append(tokens / max_tokens)
-    for timer in (callback for callback in trainer.callbacks if isinstance(callback, Timer)):  # type: ignore[attr-defined]
+    for timer in trainer.callbacks:  # type: ignore[attr-defined]
+        if not isinstance(timer, Timer):
+            continue
         elapsed, remaining = timer.time_elapsed("train"), timer.time_remaining("train")
         if remaining is not None:
             # Clocks differ between ranks, learning rates must not.
             fractions.append(trainer.strategy.broadcast(elapsed / max(elapsed + remaining, 1e-9)))
     if not fractions:
         raise ValueError(
-            "the run has no end that a schedule could follow: set trainer.max_steps, trainer.max_time or model.init_args.max_tokens"
+            "the run has no end that a schedule could follow: "
+            "set trainer.max_steps, trainer.max_time or model.init_args.max_tokens"
         )
     return min(max(fractions), 1.0)

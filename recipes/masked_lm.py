@@ -30,17 +30,18 @@ from recipes.token_means import TokenMeans
 class MaskedLM(L.LightningModule):
     """Trains an encoder to fill masked tokens.
 
-    The loss is the mean cross-entropy over the masked tokens of the global batch: of all micro-batches of all ranks, so that
-    one device and eight give the same update. A training batch is one optimizer step: the list of this rank's micro-batches.
+    The loss is the mean cross-entropy over the masked tokens of the global batch: of all micro-batches of all ranks, so
+    that one device and eight give the same update. A training batch is one optimizer step: the list of this rank's
+    micro-batches.
 
-    Logs `train/loss` and `train/accuracy` over the masked tokens since the last logging step, `train/lr`, and for `val` and
-    `test` loss and accuracy over all masked tokens of the split. Losses are in nats.
+    Logs `train/loss` and `train/accuracy` over the masked tokens since the last logging step, `train/lr`, and for `val`
+    and `test` loss and accuracy over all masked tokens of the split. Losses are in nats.
 
     Args:
         encoder: What is trained. With `vocab_size: null` it takes the size from the data.
         optimizer: Builds the optimizer from the parameters; all of them are one group, as in the paper.
         schedule: Multiplier of the learning rate over the fraction of the run that is done.
-        max_tokens: End the run after this many real tokens; None leaves the end to `trainer.max_steps` or `trainer.max_time`.
+        max_tokens: End the run after this many real tokens; None leaves its end to the Trainer (steps or hours).
         compile: Compile the encoder and its loss with torch.compile.
         init_from: Start from the weights in this Lightning checkpoint or Hugging Face folder.
         predict: What `galley predict` writes: the text with each [MASK] filled, or one embedding for each document.
@@ -142,7 +143,7 @@ class MaskedLM(L.LightningModule):
         return hidden
 
     def _sums(self, hidden_RD: Tensor, labels_R: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Over the rows that have a label: sum of the cross-entropy in nats, number of right guesses, number of rows."""
+        """Over the rows with a label: sum of the cross-entropy in nats, number of right guesses, number of rows."""
         logits_RV = self.encoder.logits(hidden_RD).float()  # the log-sum-exp needs fp32
         loss = F.cross_entropy(logits_RV, labels_R, ignore_index=IGNORE, reduction="sum")
         correct = (logits_RV.detach().argmax(dim=-1) == labels_R).sum()
@@ -189,7 +190,7 @@ class MaskedLM(L.LightningModule):
     # Cost
 
     def cost_profile(self) -> CostProfile:
-        """Cost per real token: attention over documents of the data's full length, the head on the masked share of the tokens."""
+        """Cost per real token: attention over documents of full length, the head on the masked share of the tokens."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         return encoder_cost_profile(self.encoder, seqlen=data.max_seqlen, head_fraction=data.mean_masking_rate)
 

@@ -10,9 +10,11 @@ from torch.distributed.fsdp import fully_shard
 
 
 def shard(model: nn.Module, layers: Iterable[nn.Module], mesh: DeviceMesh) -> None:
-    """Shard parameters, gradients and optimizer state of `model` over the data-parallel dimension of `mesh`, layer by layer.
+    """Shard parameters, gradients and optimizer state of `model` over the data-parallel dimension of `mesh`, layer by
+    layer.
 
-    What is outside the layers (embeddings, head) becomes one more group, which stays gathered between forward and backward.
+    What is outside the layers (embeddings, head) becomes one more group, which stays gathered between forward and
+    backward.
     """
     data_parallel = mesh["data_parallel"] if "data_parallel" in (mesh.mesh_dim_names or ()) else mesh
     for layer in layers:

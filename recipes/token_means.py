@@ -10,7 +10,8 @@ from torch import Tensor
 class TokenMeans:
     """Sums per-token quantities on the device, so that no step waits; divides by the token count when asked.
 
-    A mean over micro-batches or ranks would weight tokens by how many others share their batch; this one weights all alike.
+    A mean over micro-batches or ranks would weight tokens by how many others share their batch; this one weights all
+    alike.
     """
 
     def __init__(self, *names: str) -> None:
@@ -18,7 +19,7 @@ class TokenMeans:
         self._sums: Tensor | None = None
 
     def add(self, count: Tensor, *sums: Tensor) -> None:
-        """Add a forward pass: the number of tokens counted, and the sum over them of each named quantity (all scalars)."""
+        """Add the number of tokens of a forward pass, and the sum over them of each named quantity (scalars)."""
         added = torch.stack([count.to(torch.float64), *(s.detach().to(torch.float64) for s in sums)])
         self._sums = added if self._sums is None else self._sums + added
 

@@ -10,8 +10,8 @@ class CostProfile:
     Attributes:
         unit: What is counted: "token", "task point", "environment step".
         parameters_total: All parameters; tied weights once, embeddings included.
-        parameters_active: Parameters that take part in the computation of one unit; input embedding tables left out, as a
-            look-up costs no arithmetic, but a tied output projection counted.
+        parameters_active: Parameters that take part in the computation of one unit; input embedding tables left out, as
+            a look-up costs no arithmetic, but a tied output projection counted.
         parameters_trainable: Parameters that receive gradients.
         train_flops: FLOPs per unit of forward and backward pass by the definition of the model (a multiplication and an
             addition count as two), whatever tricks save in practice.

@@ -3,4 +3,5 @@
 from collections.abc import Callable
 
 Schedule = Callable[[float], float]
-"""From the fraction of the run that is done, in [0, 1], to a multiplier (or, for a masking rate, to the rate itself)."""
+"""From the fraction of the run that is done, in [0, 1], to a multiplier (or, for a masking rate, to the rate
+itself)."""

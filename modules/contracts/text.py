@@ -1,6 +1,7 @@
 """Text as it travels from a DataModule to a model: ragged documents, laid end to end, with no padding between them.
 
-Letters: T tokens in a batch over all documents (a bucket size), B documents, S longest document, R rows whose logits are wanted.
+Letters: T tokens in a batch over all documents (a bucket size), B documents, S longest document, R rows whose logits
+    are wanted.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ IGNORE = -100
 class RaggedText:
     """A micro-batch of documents that never see each other.
 
-    `T` is rounded up to one of a few bucket sizes, so that compiled code sees few shapes: what lies past `cu_seqlens[-1]` is
-    filler that no document sees and no loss counts. A document may be empty (a batch with fewer documents than usual).
+    `T` is rounded up to one of a few bucket sizes, so that compiled code sees few shapes: what lies past
+    `cu_seqlens[-1]` is filler that no document sees and no loss counts. A document may be empty (a batch with fewer
+    documents than usual).
 
     Attributes:
         input_ids: int64[T].
@@ -63,7 +65,8 @@ class Vocabulary:
 
     Attributes:
         size: Number of token ids.
-        special_ids: Id of each special token by its role: "pad", "unk", "cls", "sep", "mask"; only those the tokenizer has.
+        special_ids: Id of each special token by its role: "pad", "unk", "cls", "sep", "mask"; only those the tokenizer
+            has.
         tokenizer_hash: SHA-256 of the tokenizer's canonical JSON, hexadecimal.
         unigram_entropy: Entropy of the corpus' token frequencies in nats: the loss of a model that ignores its context.
     """

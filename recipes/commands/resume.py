@@ -16,9 +16,9 @@ from recipes.run.folder import newest_checkpoint
 def main(argv: list[str]) -> int:
     """Resume the run in the folder named first; what follows `--` overrides its configuration.
 
-    Weights, optimizer, data position, random state and counters come from the newest checkpoint; the same folder grows. Of the
-    configuration, some values may change and are noted in `resumes.jsonl` (length, devices, workers, paths, logging), some may
-    not (shapes, seed, data); the rest needs `--force`.
+    Weights, optimizer, data position, random state and counters come from the newest checkpoint; the same folder grows.
+    Of the configuration, some values may change and are noted in `resumes.jsonl` (length, devices, workers, paths,
+    logging), some may not (shapes, seed, data); the rest needs `--force`.
     """
     arguments = _parse(argv)
     folder: Path = arguments.run_folder

@@ -13,8 +13,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, syncs, renames; reads with `weights_only=True`.
 
-    Lightning's own writer goes through the machine's temporary folder: across file systems its last move is a copy that a kill
-    can cut in half, and it holds the whole checkpoint in memory a second time.
+    Lightning's own writer goes through the machine's temporary folder: across file systems its last move is a copy that
+    a kill can cut in half, and it holds the whole checkpoint in memory a second time.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:

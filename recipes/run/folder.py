@@ -23,7 +23,7 @@ def new_run_folder(recipe: str, runs: Path = RUNS) -> Path:
 
 
 def recipe_name(config_files: list[Path], repository: Path) -> str:
-    """The name of a run's recipe: the path of the first YAML below `yaml/` without suffix, or the bare name of a file elsewhere."""
+    """The name of a run's recipe: the path of its first YAML below `yaml/`, or the bare name of a file elsewhere."""
     if not config_files:
         return "unnamed"
     first = config_files[0].resolve()
@@ -43,6 +43,7 @@ def newest_checkpoint(folder: Path) -> Path:
     checkpoints = [path for path in (folder / "checkpoints").glob("*.ckpt") if not path.name.startswith(".")]
     if not checkpoints:
         raise FileNotFoundError(
-            f"{folder / 'checkpoints'}: no checkpoint to go on from (the run ended before its first one; start it anew with galley fit)"
+            f"{folder / 'checkpoints'}: no checkpoint to go on from "
+            "(the run ended before its first one: start it anew with galley fit)"
         )
     return max(checkpoints, key=lambda path: path.stat().st_mtime)
