@@ -1,3 +1,5 @@
+from . import checkpoints as checkpoints
 from . import contracts as contracts
 from . import encoder as encoder
 from . import layers as layers
+from . import optim as optim

@@ -1,0 +1,14 @@
+from .alibi import alibi_slopes as alibi_slopes
+from .block import Block as Block
+from .documents import mean_pool as mean_pool
+from .embeddings import TokenEmbeddings as TokenEmbeddings
+from .feedforward import FeedForward as FeedForward
+from .feedforward import GatedLinearUnit as GatedLinearUnit
+from .feedforward import Mlp as Mlp
+from .head import MaskedTokenHead as MaskedTokenHead
+from .norms import LayerNorm as LayerNorm
+from .norms import LowPrecisionLayerNorm as LowPrecisionLayerNorm
+from .positions import AlibiPositions as AlibiPositions
+from .positions import LearnedPositions as LearnedPositions
+from .positions import Positions as Positions
+from .positions import RotaryPositions as RotaryPositions

@@ -1,0 +1,79 @@
+"""BERT (arXiv:1810.04805), the baseline of MosaicBERT: the same blocks with other parts in their slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+
+from modules.encoder.core import Encoder, check_one_hidden_dim
+from modules.layers.attention import Attention, AutoAttention
+from modules.layers.block import NormPosition
+from modules.layers.feedforward import FeedForward, Mlp
+from modules.layers.norms import LayerNorm
+from modules.layers.positions import LearnedPositions, Positions
+
+
+class Bert(Encoder):
+    """The encoder of BERT, the paper's baseline: learned positions, an MLP, norms in full precision, attention dropout.
+
+    The defaults are BERT-Base. With them it computes what `BertForMaskedLM` of transformers computes.
+
+    Args:
+        vocab_size: Number of token ids; None: taken from the data.
+        dim: Width D, a multiple of `num_heads`.
+        num_layers: Number of blocks.
+        num_heads: Heads of the attention.
+        hidden_dim: Hidden width of the default feed-forward; None: 4 * dim.
+        positions: Builds the positions from `dim` and `num_heads`; None: `LearnedPositions` for 512 tokens.
+        feedforward: Builds the feed-forward of a block from `dim`; None: `Mlp` of `hidden_dim` with `dropout`.
+        norm: Builds a norm from `dim`; None: `LayerNorm`.
+        attention: Shared by all blocks; None: `AutoAttention`.
+        norm_position: Norm after each residual sum, as in the paper, or before each sub-layer.
+        dropout: Probability of dropping embeddings, attention outputs and outputs of the default feed-forward.
+        attention_dropout: Probability of dropping an attention weight; few attention kernels can.
+        num_token_types: Kinds of tokens (first and second sentence).
+        padding_id: Id whose embedding starts at zero and never learns from a look-up; None: no such id.
+        pad_vocab_to: Round the vocabulary table up to a multiple of this.
+
+    Raises:
+        ValueError: As `Encoder`, or `hidden_dim` is given beside a `feedforward` that has its own.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int | None = None,
+        *,
+        dim: int = 768,
+        num_layers: int = 12,
+        num_heads: int = 12,
+        hidden_dim: int | None = None,
+        positions: Callable[[int, int], Positions] | None = None,
+        feedforward: Callable[[int], FeedForward] | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
+        attention: Attention | None = None,
+        norm_position: NormPosition = "post",
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        num_token_types: int = 2,
+        padding_id: int | None = 0,
+        pad_vocab_to: int = 1,
+    ) -> None:
+        check_one_hidden_dim(hidden_dim, feedforward)
+        super().__init__(
+            vocab_size,
+            dim=dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            positions=positions or LearnedPositions,
+            feedforward=feedforward or partial(Mlp, hidden_dim=hidden_dim or 4 * dim, dropout=dropout),
+            norm=norm or LayerNorm,
+            attention=attention or AutoAttention(),
+            norm_position=norm_position,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            num_token_types=num_token_types,
+            padding_id=padding_id,
+            pad_vocab_to=pad_vocab_to,
+        )
