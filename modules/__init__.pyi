@@ -3,3 +3,4 @@ from . import contracts as contracts
 from . import encoder as encoder
 from . import layers as layers
 from . import optim as optim
+from . import scaling as scaling
