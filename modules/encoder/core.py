@@ -135,8 +135,9 @@ class Encoder(nn.Module):
         For a model built on the meta device: `encoder.to_empty(device=...)`, then this.
         """
         for module in self.modules():
-            if module is not self and hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            reset = getattr(module, "reset_parameters", None)
+            if module is not self and callable(reset):
+                reset()
 
     def forward(
         self,
