@@ -1,4 +1,11 @@
 from .alibi import alibi_slopes as alibi_slopes
+from .attention import Attention as Attention
+from .attention import AutoAttention as AutoAttention
+from .attention import FlashVarlenAttention as FlashVarlenAttention
+from .attention import FlexAttention as FlexAttention
+from .attention import ReferenceAttention as ReferenceAttention
+from .attention import SdpaAttention as SdpaAttention
+from .attention import TritonShortAttention as TritonShortAttention
 from .block import Block as Block
 from .documents import mean_pool as mean_pool
 from .embeddings import TokenEmbeddings as TokenEmbeddings

@@ -1,0 +1,1 @@
+from .reference import ragged_attention as ragged_attention
