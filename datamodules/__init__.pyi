@@ -1,0 +1,2 @@
+from .masked_lm import MaskedLMData as MaskedLMData
+from .streaming_masked_lm import StreamingMaskedLMData as StreamingMaskedLMData

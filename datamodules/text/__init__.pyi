@@ -1,0 +1,14 @@
+from .corpus import Corpus as Corpus
+from .corpus import Piece as Piece
+from .hugging_face import HuggingFace as HuggingFace
+from .json_lines import JsonLines as JsonLines
+from .parquet import Parquet as Parquet
+from .prepare import prepare_store as prepare_store
+from .prepare import store_folder as store_folder
+from .python_sources import PythonSources as PythonSources
+from .store import TokenStore as TokenStore
+from .text_files import TextFiles as TextFiles
+from .tokenizers import BytePairTokenizer as BytePairTokenizer
+from .tokenizers import TokenizerFile as TokenizerFile
+from .tokenizers import TokenizerSource as TokenizerSource
+from .tokenizers import WordPieceTokenizer as WordPieceTokenizer

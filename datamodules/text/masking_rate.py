@@ -1,0 +1,47 @@
+"""The masking rate of each step of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modules.contracts import Schedule
+
+NUM_PROBES = 1001
+
+
+@dataclass(frozen=True)
+class MaskingRate:
+    """A constant rate, or a Schedule over the steps of the run.
+
+    Attributes:
+        rate: The rate, or a function from the fraction of the run to the rate.
+        batch_size: Examples per step.
+        num_steps: Steps of the whole run; -1 if it has no such end.
+
+    Raises:
+        ValueError: A rate is outside [0, 1), or a schedule meets a run without a number of steps.
+    """
+
+    rate: float | Schedule
+    batch_size: int
+    num_steps: int
+
+    def __post_init__(self) -> None:
+        if callable(self.rate) and self.num_steps < 1:
+            raise ValueError(
+                "masking_rate is a schedule, so the run needs an end: set trainer.max_steps or give a number"
+            )
+        if not 0 <= self.maximum() < 1:
+            raise ValueError(f"masking_rate={self.maximum()} must be in [0, 1)")
+
+    def at(self, position: int) -> float:
+        """The rate at a global position; it changes between steps only, so that it does not depend on micro-batches."""
+        if not callable(self.rate):
+            return self.rate
+        return self.rate(min(1.0, position // self.batch_size / self.num_steps))
+
+    def maximum(self) -> float:
+        """The largest rate of the run, for which the row budgets are made."""
+        if not callable(self.rate):
+            return self.rate
+        return max(self.rate(probe / (NUM_PROBES - 1)) for probe in range(NUM_PROBES))

@@ -1,0 +1,155 @@
+"""Datasets of whole micro-batches: an endless training stream, held-out batches, and texts to predict on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
+
+from modules.contracts import RaggedText
+
+from .masked_batches import MaskedBatches
+from .masking_rate import MaskingRate
+from .order import ShuffledOrder
+from .ragged import Ends, Tokens, gather_documents, ragged_text
+
+PREFETCH_BATCHES = 4
+
+
+@dataclass
+class TrainingStream(IterableDataset[RaggedText]):
+    """The micro-batches of one replica, without end.
+
+    Micro-batch k of replica r holds the positions from `start + (k * num_replicas + r) * micro_batch_size`, so any
+    number of replicas, micro-batches and workers together see the same examples in each step.
+
+    Attributes:
+        batches: Builds the micro-batches.
+        order: Which example stands at a position.
+        rate: Masking rate at a position.
+        num_replicas: Devices that see different data.
+        replica: Number of this device.
+        start: Global position the stream begins at.
+    """
+
+    batches: MaskedBatches
+    order: ShuffledOrder
+    rate: MaskingRate
+    num_replicas: int
+    replica: int
+    start: int = 0
+
+    def __iter__(self) -> Iterator[RaggedText]:
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        size = self.batches.micro_batch_size
+        for number in itertools.count(first, step):
+            position = self.start + (number * self.num_replicas + self.replica) * size
+            epochs, examples = self.order.at(np.arange(position, position + size))
+            yield self.batches.build(examples, epochs, self.rate.at(position))
+
+
+class StreamLoader(DataLoader[RaggedText]):
+    """Reads a training stream from where the run stands, whenever reading starts.
+
+    Args:
+        stream: The stream.
+        position: Tells the global position where the run stands.
+        options: As `loader_options` gives them.
+    """
+
+    def __init__(self, stream: TrainingStream, position: Callable[[], int], **options: Any) -> None:
+        super().__init__(stream, **options)
+        self._position = position
+
+    def __iter__(self) -> Any:
+        assert isinstance(self.dataset, TrainingStream)
+        self.dataset.start = self._position()
+        return super().__iter__()
+
+
+@dataclass
+class EvaluationBatches(Dataset[RaggedText]):
+    """All examples of a split in order, with the same masks at each reading.
+
+    Attributes:
+        batches: Builds the micro-batches.
+        rate: Masking rate.
+        num_replicas: Devices that share the batches; empty batches are added until each has the same number.
+    """
+
+    batches: MaskedBatches
+    rate: float
+    num_replicas: int
+
+    def __len__(self) -> int:
+        return _whole_batches(len(self.batches.examples), self.batches.micro_batch_size, self.num_replicas)
+
+    def __getitem__(self, number: int) -> RaggedText:
+        first = number * self.batches.micro_batch_size
+        examples = np.arange(first, max(first, min(first + self.batches.micro_batch_size, len(self.batches.examples))))
+        return self.batches.build(examples, np.zeros_like(examples), self.rate)
+
+
+@dataclass
+class PredictionBatches(Dataset[RaggedText]):
+    """Texts in order, as they are: no masks, no labels.
+
+    Attributes:
+        texts: The tokenized texts.
+        ends: Ids around documents.
+        micro_batch_size: Documents of a batch.
+        max_seqlen: Longest document, its ends counted.
+        num_replicas: Devices that share the batches.
+    """
+
+    texts: Tokens
+    ends: Ends
+    micro_batch_size: int
+    max_seqlen: int
+    num_replicas: int
+
+    def __len__(self) -> int:
+        return _whole_batches(len(self.texts.offsets) - 1, self.micro_batch_size, self.num_replicas)
+
+    def __getitem__(self, number: int) -> RaggedText:
+        first = number * self.micro_batch_size
+        numbers = np.arange(first, max(first, min(first + self.micro_batch_size, len(self.texts.offsets) - 1)))
+        ids, bounds = gather_documents(self.texts, numbers, self.max_seqlen, self.ends)
+        return ragged_text(
+            ids,
+            bounds,
+            numbers,
+            num_tokens=self.micro_batch_size * self.max_seqlen,
+            num_slots=self.micro_batch_size,
+            max_seqlen=self.max_seqlen,
+            pad_id=self.ends.pad_id,
+        )
+
+
+def loader_options(num_workers: int, seed: int, pin_memory: bool) -> dict[str, Any]:
+    """Options of all loaders: whole batches, and a generator of their own, which leaves the global random state alone."""
+    return {
+        "batch_size": None,
+        "num_workers": num_workers,
+        "pin_memory": pin_memory,
+        "generator": torch.Generator().manual_seed(seed),
+        "prefetch_factor": PREFETCH_BATCHES if num_workers else None,
+    }
+
+
+def ordered_loader(
+    dataset: Dataset[RaggedText], num_replicas: int, replica: int, **options: Any
+) -> DataLoader[RaggedText]:
+    """A loader of every `num_replicas`-th batch in order."""
+    sampler: DistributedSampler[RaggedText] = DistributedSampler(dataset, num_replicas, replica, shuffle=False)
+    return DataLoader(dataset, sampler=sampler, **options)
+
+
+def _whole_batches(num_examples: int, micro_batch_size: int, num_replicas: int) -> int:
+    return -(-num_examples // (micro_batch_size * num_replicas)) * num_replicas
