@@ -1,0 +1,192 @@
+"""`galley fit|validate|test|predict`: LightningCLI in subclass mode, behind a check of the whole configuration.
+
+Try: galley fit -c yaml/mosaicbert/tiny.yaml (CPU, under three minutes).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from callbacks import MetricsCsv, RunFolder
+from recipes.config.checkpoints import check_checkpoint
+from recipes.config.compose import Composed, compose
+from recipes.config.exports import import_exported
+from recipes.config.faults import fault
+from recipes.config.files import REPOSITORY
+from recipes.config.problems import ConfigError
+from recipes.config.run_check import check_run
+from recipes.config.run_loggers import open_save_dirs
+from recipes.config.tree import Node
+from recipes.config.upstream import DEBUG_VARIABLE, Parser, debugging, silence_tips
+from recipes.run.checkpoint_io import AtomicCheckpointIO
+from recipes.run.folder import new_run_folder, recipe_name
+
+
+class GalleyCLI(LightningCLI):
+    """LightningCLI for a configuration that has been composed and checked; runs it in a folder of its own.
+
+    Args:
+        args: {"subcommand": name, name: configuration}, or words that ask for help.
+        tree: The configuration as written, for the places of its values.
+        run_folder: Where the run writes; None on the ranks that learn it from rank 0.
+        ckpt_path: Go on from this checkpoint, whose hyper-parameters are known to fit.
+        print_only: Print the resolved configuration instead of running it.
+    """
+
+    def __init__(
+        self,
+        args: dict[str, Any] | list[str],
+        *,
+        tree: Node,
+        run_folder: Path | None = None,
+        ckpt_path: str | None = None,
+        print_only: bool = False,
+    ) -> None:
+        self.tree = tree
+        self.run_folder = run_folder
+        self.ckpt_path = ckpt_path
+        self.print_only = print_only
+        super().__init__(
+            args=args,
+            save_config_callback=None,  # `RunFolder` writes the configuration
+            parser_class=Parser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse without Lightning's warning that `sys.argv` is there as well: `args` stems from it."""
+        self.config = parser.parse_object(args) if isinstance(args, dict) else parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Refuse a checkpoint of another model, where Lightning lets it win over YAML and command line (#21455)."""
+        configuration = self.config[self.config.subcommand]
+        if self.ckpt_path is not None:
+            configuration["ckpt_path"] = self.ckpt_path
+        elif configuration.get("ckpt_path"):
+            model = yaml.safe_load(self._dump(self.config.subcommand))["model"]
+            problems = check_checkpoint(Path(configuration["ckpt_path"]), model, self.tree)
+            if problems:
+                raise ConfigError(problems)
+
+    def resolved_config(self) -> str:
+        """The configuration with all its defaults, as a flat YAML that `-c` takes again."""
+        assert self.subcommand is not None
+        return self._dump(self.subcommand)
+
+    def _dump(self, subcommand: str) -> str:
+        return self._parser(subcommand).dump(self.config[subcommand], skip_none=False)
+
+    def before_instantiate_classes(self) -> None:
+        """Stop here where only the configuration was asked for."""
+        if self.print_only:
+            print(self.resolved_config(), end="")
+            raise SystemExit(0)
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and Trainer; what refuses its arguments is told with its place in the configuration."""
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            problem = fault(error, self.tree, building=True)
+            if problem is None or debugging():
+                raise
+            raise ConfigError([problem]) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Build the Trainer with what every run has: its folder, its metrics, checkpoints that are whole or absent."""
+        folder = self.run_folder or Path()
+        trainer = self._get(self.config_init, "trainer")
+        added = {
+            "callbacks": [*_listed(trainer["callbacks"]), RunFolder(folder, config=self.resolved_config())],
+            "logger": [*_listed(trainer["logger"]), MetricsCsv(folder)],
+            "plugins": [*_listed(trainer["plugins"]), AtomicCheckpointIO()],
+            "default_root_dir": str(folder),
+        }
+        return super().instantiate_trainer(**added, **kwargs)
+
+
+def run_cli(argv: list[str], *, run_folder: Path | None = None, ckpt_path: str | None = None) -> GalleyCLI:
+    """Compose, check and run a configuration.
+
+    Args:
+        argv: The subcommand and its options, such as `["fit", "-c", "yaml/mosaicbert/tiny.yaml"]`.
+        run_folder: Go on in this folder instead of making a new one.
+        ckpt_path: Go on from this checkpoint; the caller answers for its fitting the configuration.
+
+    Returns:
+        The command line after its run.
+
+    Raises:
+        ConfigError: The configuration cannot be run; it holds all faults.
+        SystemExit: Help or the resolved configuration was asked for and has been printed, or SIGTERM ended the run.
+    """
+    subcommand, *options = argv
+    questions = [word for word in options if _is_question(word)]
+    if questions:
+        import_exported()  # help knows only the classes that are imported
+        GalleyCLI([subcommand, *questions], tree=Node({}, ""))
+    print_only = "--print_config" in options
+    composed = compose([word for word in options if word != "--print_config"])
+    save_dirs = open_save_dirs(composed.tree)
+    _check(composed, subcommand)
+    if run_folder is None and not print_only and rank_zero_only.rank == 0:
+        run_folder = new_run_folder(recipe_name(composed.files, REPOSITORY))
+    for node in save_dirs:
+        node.value = str(run_folder or Path())
+    silence_tips()
+    args = {"subcommand": subcommand, subcommand: composed.tree.plain()}
+    return GalleyCLI(args, tree=composed.tree, run_folder=run_folder, ckpt_path=ckpt_path, print_only=print_only)
+
+
+def run_command(argv: list[str]) -> int:
+    """Run `fit`, `validate`, `test` or `predict` from the command line; mistakes of the user are told, not raised.
+
+    Returns:
+        Exit code: 0 done, 2 for a mistake of the user, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    if "--debug" in argv:
+        argv = [word for word in argv if word != "--debug"]
+        os.environ[DEBUG_VARIABLE] = "true"
+    try:
+        cli = run_cli(argv)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except SIGTERMException:
+        return 143  # Lightning exits with 0, which a scheduler takes for done (#21623)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # how the Trainer ends on Ctrl-C
+            return 130
+        raise
+    return 143 if cli.trainer.received_sigterm else 0
+
+
+def _is_question(word: str) -> bool:
+    return word in ("-h", "--help") or word.partition("=")[0].endswith(".help")
+
+
+def _check(composed: Composed, subcommand: str) -> None:
+    problems = composed.problems + check_run(composed.tree, subcommand)
+    if problems:
+        raise ConfigError(problems)
+    if rank_zero_only.rank == 0:
+        for notice in composed.notices:
+            print(notice, file=sys.stderr)
+
+
+def _listed(value: Any) -> list[Any]:
+    """One, several or none (null, true, false) as a list."""
+    return value if isinstance(value, list) else [] if value is None or isinstance(value, bool) else [value]

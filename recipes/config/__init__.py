@@ -1,0 +1,1 @@
+"""The configuration of a run: read, composed and checked before any library sees it."""

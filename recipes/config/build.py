@@ -1,0 +1,35 @@
+"""Builds single sections of a configuration, without the Trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+
+from recipes.config.faults import fault
+from recipes.config.problems import ConfigError
+from recipes.config.tree import Node
+from recipes.config.upstream import Parser, debugging
+
+BASES = {"model": L.LightningModule, "data": L.LightningDataModule}
+
+
+def build(tree: Node, sections: tuple[str, ...]) -> dict[str, Any]:
+    """Build the objects of `sections`, each of `model` and `data`; None for one that the configuration does not have.
+
+    Raises:
+        ConfigError: A class refuses its arguments.
+    """
+    parser = Parser()
+    for name in sections:
+        parser.add_lightning_class_args(BASES[name], name, subclass_mode=True, required=False)
+    values = {name: tree.value[name].plain() for name in sections if name in tree.value}
+    config = parser.parse_object(values)
+    try:
+        built = parser.instantiate_classes(config)
+    except Exception as error:
+        problem = fault(error, tree, building=True)
+        if problem is None or debugging():
+            raise
+        raise ConfigError([problem]) from error
+    return {name: built.get(name) for name in sections}

@@ -1,0 +1,68 @@
+"""Which exceptions of a run are mistakes of the user, to be told in one line, and where the mistake was written."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
+
+from recipes.config.classes import UnusableClassError, missing_package, resolve
+from recipes.config.exports import PACKAGES
+from recipes.config.files import REPOSITORY
+from recipes.config.problems import Problem
+from recipes.config.tree import Node
+
+
+def fault(error: Exception, tree: Node, *, building: bool) -> Problem | None:
+    """The user's mistake behind an exception, or None where it is a defect that needs its traceback.
+
+    A class that refuses its arguments is a mistake, and so is every ValueError and missing file that our own code raises: our
+    own mistakes are assertions.
+
+    Args:
+        error: What was raised.
+        tree: The configuration of the run.
+        building: Whether classes were being built from the configuration; else the run was on its way.
+    """
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    source, key = _place(frames, tree)
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in PACKAGES:
+        return Problem(source, key, missing_package(error))
+    told = isinstance(error, ValueError | OSError | ImportError) or type(error).__name__ == "MisconfigurationException"
+    if told and (building or _is_ours(frames[-1])):
+        return Problem(source, key, " ".join(str(error).split()))
+    return None
+
+
+def _is_ours(frame: FrameType) -> bool:
+    file = Path(frame.f_code.co_filename)
+    return any(file.is_relative_to(REPOSITORY / package) for package in PACKAGES)
+
+
+def _place(frames: list[FrameType], tree: Node) -> tuple[str, str]:
+    """Source and key of the innermost configured class that was at work when the exception rose."""
+    configured = dict(_classes(tree, ""))
+    for frame in reversed(frames):
+        place = configured.get(type(frame.f_locals.get("self")))
+        if place is not None:
+            return place
+    return "", ""
+
+
+def _classes(node: Node, key: str) -> list[tuple[type, tuple[str, str]]]:
+    """All classes that a configuration names, with source and key."""
+    found: list[tuple[type, tuple[str, str]]] = []
+    if node.class_path is not None:
+        try:
+            named, _ = resolve(node.class_path, ())
+        except UnusableClassError:
+            named = None
+        if inspect.isclass(named):
+            found.append((named, (node.value["class_path"].source, key)))
+    if node.is_mapping:
+        children = [(f"{key}.{name}" if key else name, child) for name, child in node.value.items()]
+    else:
+        items = node.value if isinstance(node.value, list) else []
+        children = [(f"{key}[{index}]", child) for index, child in enumerate(items)]
+    return found + [entry for name, child in children for entry in _classes(child, name)]

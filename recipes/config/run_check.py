@@ -1,0 +1,105 @@
+"""The check of a whole configuration: its sections, and whether this machine can do what it asks for."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+
+from recipes.config.check import check_arguments
+from recipes.config.problems import Problem
+from recipes.config.tree import Node
+from recipes.config.upstream import parameters
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A top-level key."""
+
+    name: str
+    annotation: Any
+    default: Any = None
+
+
+def check_run(tree: Node, subcommand: str) -> list[Problem]:
+    """All problems of a configuration that `galley fit|validate|test|predict` is to run.
+
+    Args:
+        tree: The composed configuration; values of the command line are turned to the type that is wanted.
+        subcommand: The method of the Trainer that will run.
+    """
+    method = parameters(L.Trainer, subcommand)
+    given = ("model", "datamodule", "train_dataloaders", "val_dataloaders", "dataloaders")
+    sections = {name: p for name, p in method.items() if name not in given}
+    sections |= {section.name: section for section in _parts(data_required=True)}
+    sections["seed_everything"] = _Section("seed_everything", int, REQUIRED)
+    return _check_sections(tree, sections) + _check_machine(tree) + _check_seed(tree)
+
+
+def check_parts(tree: Node) -> list[Problem]:
+    """All problems of `model` and `data` alone; other sections may be there and are looked at as far as they are the Trainer's."""
+    sections: dict[str, Any] = {section.name: section for section in _parts(data_required=False)}
+    sections |= {
+        name: _Section(name, Any) for name in ("seed_everything", "ckpt_path", "weights_only", "return_predictions")
+    }
+    return _check_sections(tree, sections)
+
+
+def _parts(*, data_required: bool) -> tuple[_Section, ...]:
+    return (
+        _Section("trainer", None),
+        _Section("model", L.LightningModule, REQUIRED),
+        _Section("data", L.LightningDataModule, REQUIRED if data_required else None),
+    )
+
+
+def _check_sections(tree: Node, sections: dict[str, Any]) -> list[Problem]:
+    others = {name: child for name, child in tree.value.items() if name != "trainer"}
+    problems = check_arguments(Node(others, tree.source), sections, key="", owner="the configuration")
+    return problems + _check_trainer(tree.value.get("trainer"))
+
+
+def _check_trainer(node: Node | None) -> list[Problem]:
+    if node is None or node.value is None:
+        return []
+    if not node.is_mapping:
+        return [
+            Problem(node.source, "trainer", f"must be a mapping of options of the Trainer (value {node.plain()!r})")
+        ]
+    return check_arguments(node, parameters(L.Trainer), key="trainer", owner="the Trainer")
+
+
+def _check_seed(tree: Node) -> list[Problem]:
+    seed = tree.value.get("seed_everything")
+    if seed is not None and isinstance(seed.value, bool):
+        return [
+            Problem(
+                seed.source,
+                "seed_everything",
+                f"must be an integer (value {seed.value}), so that a run can be repeated",
+            )
+        ]
+    return []
+
+
+def _check_machine(tree: Node) -> list[Problem]:
+    trainer = tree.value.get("trainer")
+    accelerator = trainer.value.get("accelerator") if trainer is not None and trainer.is_mapping else None
+    if accelerator is None or accelerator.value not in ("gpu", "cuda"):
+        return []
+    import torch
+
+    available = torch.cuda.device_count()
+    if not available:
+        way_out = "use --trainer.accelerator=cpu --trainer.devices=1 --trainer.precision=32-true"
+        message = f"no GPU that torch can use (value {accelerator.value!r}): {way_out}"
+        return [Problem(accelerator.source, "trainer.accelerator", message)]
+    devices = trainer.value.get("devices") if trainer is not None else None
+    if devices is not None and type(devices.value) is int and devices.value > available:
+        message = f"more GPUs than this machine has (value {devices.value}): use --trainer.devices={available}"
+        return [Problem(devices.source, "trainer.devices", message)]
+    return []
