@@ -1,4 +1,4 @@
-"""Inference-aware scaling laws (arXiv:2401.00448): how large a model, on how much data, for how much use; numpy only."""
+"""Inference-aware scaling laws (arXiv:2401.00448): how large a model, on how much data, for how much use."""
 
 import lazy_loader
 

@@ -8,6 +8,7 @@ from .fit import fit_law as fit_law
 from .fit import start_grid as start_grid
 from .hardware import HARDWARE as HARDWARE
 from .hardware import Hardware as Hardware
+from .hardware import recognise as recognise
 from .law import ChinchillaPoint as ChinchillaPoint
 from .law import LossLaw as LossLaw
 from .lifetime import LifetimeOptimum as LifetimeOptimum
@@ -16,8 +17,19 @@ from .lifetime import lifetime_optimum as lifetime_optimum
 from .lifetime import optimal_demand as optimal_demand
 from .lifetime import smaller_model_overhead as smaller_model_overhead
 from .presets import PRESETS as PRESETS
+from .quantities import format_count as format_count
+from .quantities import format_percent as format_percent
+from .quantities import format_usd as format_usd
+from .quantities import parse_count as parse_count
+from .quantities import parse_usd_per_hour as parse_usd_per_hour
 from .rates import FLOPS as FLOPS
 from .rates import CostRates as CostRates
 from .repetition import RepeatedDataLaw as RepeatedDataLaw
 from .repetition import repeated_optimum as repeated_optimum
+from .report import LifetimeReport as LifetimeReport
+from .report import RunCost as RunCost
+from .report import lifetime_report as lifetime_report
+from .report_schema import LIFETIME_COST_SCHEMA as LIFETIME_COST_SCHEMA
+from .report_text import report_markdown as report_markdown
+from .report_text import report_table as report_table
 from .uncertainty import interval as interval

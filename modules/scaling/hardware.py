@@ -1,6 +1,7 @@
 """Accelerators: what they compute per second, hold in memory and cost per hour. Prices move: pass your own."""
 
 import difflib
+import re
 from dataclasses import dataclass, replace
 
 from modules.scaling.arrays import positive
@@ -85,6 +86,7 @@ _DEVICES = (
     Hardware("a100-80", {"bf16": 3.12e14, "int8": 6.24e14}, 80 * GIB, 1.50, _PAPER),
     Hardware("a100-40", {"bf16": 3.12e14, "int8": 6.24e14}, 40 * GIB, 1.10, _PAPER),
     Hardware("h100", {"bf16": 9.89e14, "fp8": 1.978e15, "int8": 1.978e15}, 80 * GIB, 2.00, _PAPER),
+    Hardware("h100-pcie", {"bf16": 7.56e14, "fp8": 1.513e15, "int8": 1.513e15}, 80 * GIB, None, _SHEET),
     Hardware("h200", {"bf16": 9.89e14, "fp8": 1.978e15, "int8": 1.978e15}, 141e9, None, _SHEET),
     Hardware("l4", {"bf16": 1.21e14, "fp8": 2.42e14, "int8": 2.42e14}, 24 * GIB, None, _SHEET),
     Hardware("l40s", {"bf16": 3.62e14, "fp8": 7.33e14, "int8": 7.33e14}, 48 * GIB, None, _SHEET),
@@ -93,3 +95,23 @@ _DEVICES = (
 
 HARDWARE: dict[str, Hardware] = {device.name: device for device in _DEVICES}
 """Known accelerators by name."""
+
+# As drivers name the devices; the first pattern that matches counts, so the special one stands before the general one.
+_DEVICE_NAMES = (
+    (r"A100.*80GB", "a100-80"),
+    (r"A100.*40GB", "a100-40"),
+    (r"H100 PCIe", "h100-pcie"),
+    (r"H100 (80GB HBM3|SXM)", "h100"),
+    (r"H200( SXM|$)", "h200"),
+    (r"L40S", "l40s"),
+    (r"\bL4$", "l4"),
+    (r"V100.*32GB", "v100"),
+)
+
+
+def recognise(device_name: str) -> Hardware | None:
+    """The preset of a device as its driver names it ("NVIDIA A100-SXM4-80GB"); None where none is on record."""
+    for pattern, preset in _DEVICE_NAMES:
+        if re.search(pattern, device_name):
+            return HARDWARE[preset]
+    return None
