@@ -67,7 +67,8 @@ def _help() -> str:
     summaries = RUNS | {name: _summary(path) for name, path in _command_files().items()}
     width = max(map(len, summaries))
     table = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in summaries.items())
-    return f"usage: galley COMMAND [options]\n\nPaper recipes for PyTorch Lightning.\n\ncommands:\n{table}\n\n{EPILOG}".rstrip()
+    title = "usage: galley COMMAND [options]\n\nPaper recipes for PyTorch Lightning."
+    return f"{title}\n\ncommands:\n{table}\n\n{EPILOG}".rstrip()
 
 
 def _summary(path: Path) -> str:

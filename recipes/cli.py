@@ -140,7 +140,7 @@ def run_cli(argv: list[str], *, run_folder: Path | None = None, ckpt_path: str |
     composed = compose([word for word in options if word != "--print_config"])
     save_dirs = open_save_dirs(composed.tree)
     _check(composed, subcommand)
-    if run_folder is None and not print_only and rank_zero_only.rank == 0:
+    if run_folder is None and not print_only and _is_rank_zero():
         run_folder = new_run_folder(recipe_name(composed.files, REPOSITORY))
     for node in save_dirs:
         node.value = str(run_folder or Path())
@@ -157,7 +157,7 @@ def run_command(argv: list[str]) -> int:
     """
     if "--debug" in argv:
         argv = [word for word in argv if word != "--debug"]
-        os.environ[DEBUG_VARIABLE] = "true"
+        os.environ[DEBUG_VARIABLE] = "1"
     try:
         cli = run_cli(argv)
     except ConfigError as error:
@@ -174,6 +174,10 @@ def run_command(argv: list[str]) -> int:
     return 143 if cli.trainer.received_sigterm else 0
 
 
+def _is_rank_zero() -> bool:
+    return getattr(rank_zero_only, "rank", 0) == 0  # from the environment that the launcher has set
+
+
 def _is_question(word: str) -> bool:
     return word in ("-h", "--help") or word.partition("=")[0].endswith(".help")
 
@@ -182,7 +186,7 @@ def _check(composed: Composed, subcommand: str) -> None:
     problems = composed.problems + check_run(composed.tree, subcommand)
     if problems:
         raise ConfigError(problems)
-    if rank_zero_only.rank == 0:
+    if _is_rank_zero():
         for notice in composed.notices:
             print(notice, file=sys.stderr)
 

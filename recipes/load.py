@@ -21,8 +21,8 @@ def load(
         model, data = load("yaml/mosaicbert/base.yaml", "--model.encoder.init_args.num_layers=4")
 
     Args:
-        config: A YAML file, or several that are composed as on the command line: flat, the last value wins. Relative paths
-            start at the working directory, else at the repository.
+        config: A YAML file, or several that are composed as on the command line: flat, the last value wins. Relative
+            paths start at the working directory, else at the repository.
         *overrides: Options as on the command line.
 
     Returns:

@@ -11,7 +11,10 @@ from recipes.config.problems import ConfigError
 from recipes.config.tree import Node
 from recipes.config.upstream import Parser, debugging
 
-BASES = {"model": L.LightningModule, "data": L.LightningDataModule}
+BASES: dict[str, type[L.LightningModule] | type[L.LightningDataModule]] = {
+    "model": L.LightningModule,
+    "data": L.LightningDataModule,
+}
 
 
 def build(tree: Node, sections: tuple[str, ...]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _check_class(node: Node, slots: tuple[Slot, ...], key: str) -> list[Problem]
         Problem(
             child.source,
             f"{key}.{name}",
-            _unknown(name, child, CLASS_KEYS, "a class") + "; arguments go into init_args",
+            f"unknown key beside class_path (value {shown(child)}): put it in init_args",
         )
         for name, child in node.value.items()
         if name not in CLASS_KEYS

@@ -16,8 +16,8 @@ MISSING = "not there"
 def check_checkpoint(path: Path, model: dict[str, Any], tree: Node) -> list[Problem]:
     """Differences between the model that a checkpoint was made with and the one that is configured.
 
-    Lightning lets the checkpoint win over YAML and command line for a file, and the configuration win for everything else
-    (`last`, sharded folders), both silently (#21455, #21408, #20801).
+    Lightning lets the checkpoint win over YAML and command line for a file, and the configuration win for everything
+    else (`last`, sharded folders), both silently (#21455, #21408, #20801).
 
     Args:
         path: A checkpoint file, or the folder of a sharded one.

@@ -89,7 +89,7 @@ def _fit(found: Any, slot: Slot) -> int | None:
     if slot.num_given is None:
         return None
     if inspect.isclass(found):
-        return 0 if callable(getattr(found, "__call__", None)) and "__call__" in dir(found) else None
+        return 0 if any("__call__" in vars(base) for base in found.__mro__) else None
     return slot.num_given if callable(found) else None
 
 

@@ -36,7 +36,8 @@ def compose(arguments: list[str]) -> Composed:
     """Read all sources of a configuration.
 
     Args:
-        arguments: Words such as `-c FILE`, `--model.init_args.lr=1e-3`, `--trainer.max_steps 10`, `--trainer.callbacks+=CLASS`.
+        arguments: Words such as `-c FILE`, `--model.init_args.lr=1e-3`, `--trainer.max_steps 10`,
+            `--trainer.callbacks+=CLASS`.
     """
     composed = Composed()
     words = list(arguments)

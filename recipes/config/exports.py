@@ -1,4 +1,4 @@
-"""The classes that a configuration can name: ours, read from the stubs, and those of the libraries it usually draws on."""
+"""The classes that a configuration can name: ours, read from the stubs, and those of torch and Lightning."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def library_classes() -> tuple[str, ...]:
 
 
 def import_exported() -> list[type]:
-    """Import all exported classes, so that help and schema know them; those whose extra is not installed are left out."""
+    """Import all exported classes, so that help and schema know them; without those whose extra is not installed."""
     classes = []
     for path in exported_classes():
         module, name = path.rsplit(".", 1)

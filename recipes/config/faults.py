@@ -17,8 +17,8 @@ from recipes.config.tree import Node
 def fault(error: Exception, tree: Node, *, building: bool) -> Problem | None:
     """The user's mistake behind an exception, or None where it is a defect that needs its traceback.
 
-    A class that refuses its arguments is a mistake, and so is every ValueError and missing file that our own code raises: our
-    own mistakes are assertions.
+    A class that refuses its arguments is a mistake, and so is every ValueError and missing file that our own code
+    raises: our own mistakes are assertions.
 
     Args:
         error: What was raised.

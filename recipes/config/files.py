@@ -27,7 +27,7 @@ def find_yaml(name: str | Path) -> Path:
 
 
 def runnable_yamls() -> list[Path]:
-    """Every YAML that can be run by itself: all below `yaml/` whose file and folders do not start with an underscore."""
+    """Every YAML that can be run by itself: all below `yaml/` without an underscore before file or folder."""
     return [path for path in _all_yamls() if not _is_overlay(path)]
 
 

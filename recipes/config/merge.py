@@ -13,9 +13,9 @@ APPEND = "+"
 def overlay(below: Node | None, above: Node, *, key: str, notices: list[str]) -> Node:
     """Lay `above` over `below`.
 
-    Mappings merge key by key, everything else is replaced. A class that replaces another one starts from its own arguments
-    alone: what was written for the old class is dropped, and a notice says so. (The parser underneath would carry over every
-    value whose name the new class happens to know: AdamW's weight decay into SGD.)
+    Mappings merge key by key, everything else is replaced. A class that replaces another one starts from its own
+    arguments alone: what was written for the old class is dropped, and a notice says so. (The parser underneath would
+    carry over every value whose name the new class happens to know: AdamW's weight decay into SGD.)
 
     Args:
         below: What was there; None for nothing.
@@ -47,7 +47,7 @@ def overlay(below: Node | None, above: Node, *, key: str, notices: list[str]) ->
 def at(tree: Node, dotted: str, value: Node) -> Node:
     """The tree that has `value` at `dotted` and nothing else, ready to lie over `tree`.
 
-    `model.encoder.num_layers` is short for `model.init_args.encoder.init_args.num_layers` where `tree` names classes there.
+    `model.encoder.num_layers` is short for `model.init_args.encoder.init_args.num_layers` where `tree` names classes.
     """
     path: list[str] = []
     node: Node | None = tree

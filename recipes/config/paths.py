@@ -13,7 +13,7 @@ FILE_NAMES = ("file", "files", "ckpt_path", "init_from")
 
 
 def missing_file(node: Node, key: str) -> list[Problem]:
-    """A problem where a parameter that names a file to be read names none that exists (remote addresses are not looked up)."""
+    """A problem where a parameter that names a file to be read names none; remote addresses are not looked up."""
     name = key.rsplit(".", 1)[-1].split("[")[0]
     if not (name in FILE_NAMES or name.endswith(("_file", "_files"))) or not isinstance(node.value, str):
         return []

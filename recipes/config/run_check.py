@@ -34,18 +34,17 @@ def check_run(tree: Node, subcommand: str) -> list[Problem]:
     """
     method = parameters(L.Trainer, subcommand)
     given = ("model", "datamodule", "train_dataloaders", "val_dataloaders", "dataloaders")
-    sections = {name: p for name, p in method.items() if name not in given}
+    sections: dict[str, Any] = {name: p for name, p in method.items() if name not in given}
     sections |= {section.name: section for section in _parts(data_required=True)}
     sections["seed_everything"] = _Section("seed_everything", int, REQUIRED)
-    return _check_sections(tree, sections) + _check_machine(tree) + _check_seed(tree)
+    return _check_sections(tree, sections) + _check_machine(tree)
 
 
 def check_parts(tree: Node) -> list[Problem]:
-    """All problems of `model` and `data` alone; other sections may be there and are looked at as far as they are the Trainer's."""
+    """All problems of a configuration of which only `model` and `data` are built, whatever seed and machine."""
     sections: dict[str, Any] = {section.name: section for section in _parts(data_required=False)}
-    sections |= {
-        name: _Section(name, Any) for name in ("seed_everything", "ckpt_path", "weights_only", "return_predictions")
-    }
+    others = ("seed_everything", "ckpt_path", "weights_only", "return_predictions")
+    sections |= {name: _Section(name, Any) for name in others}
     return _check_sections(tree, sections)
 
 
@@ -67,23 +66,8 @@ def _check_trainer(node: Node | None) -> list[Problem]:
     if node is None or node.value is None:
         return []
     if not node.is_mapping:
-        return [
-            Problem(node.source, "trainer", f"must be a mapping of options of the Trainer (value {node.plain()!r})")
-        ]
+        return [Problem(node.source, "trainer", f"must hold options of the Trainer (value {node.plain()!r})")]
     return check_arguments(node, parameters(L.Trainer), key="trainer", owner="the Trainer")
-
-
-def _check_seed(tree: Node) -> list[Problem]:
-    seed = tree.value.get("seed_everything")
-    if seed is not None and isinstance(seed.value, bool):
-        return [
-            Problem(
-                seed.source,
-                "seed_everything",
-                f"must be an integer (value {seed.value}), so that a run can be repeated",
-            )
-        ]
-    return []
 
 
 def _check_machine(tree: Node) -> list[Problem]:

@@ -19,13 +19,13 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from recipes.config.problems import ConfigError, Problem
 
-DEBUG_VARIABLE = "JSONARGPARSE_DEBUG"
-"""Environment variable that brings back tracebacks (`--debug` sets it)."""
+DEBUG_VARIABLE = "GALLEY_DEBUG"
+"""Environment variable that brings tracebacks back (`--debug` sets it); JSONARGPARSE_DEBUG=true shows the parsing."""
 
 
 def debugging() -> bool:
     """Whether the user asked for tracebacks instead of one-line errors."""
-    return os.environ.get(DEBUG_VARIABLE, "").lower() not in ("", "0", "false", "no")
+    return DEBUG_VARIABLE in os.environ
 
 
 @cache
@@ -63,7 +63,7 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the cause as a `ConfigError`."""
         if debugging():
-            super().error(message, ex)
+            raise jsonargparse.ArgumentError(None, message) from ex
         raise ConfigError([Problem("", "", _cause(message))]) from ex
 
 
