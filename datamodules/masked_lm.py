@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from modules.contracts import RaggedText, Schedule, Vocabulary
 
-from .devices import accumulation, align_batch_progress, replicas, set_accumulation, unfinished_batches
+from .devices import check_batch_size, refuse_accumulation, replicas
 from .text.buckets import make_buckets
 from .text.corpus import Corpus
 from .text.counter_hash import seed_key
@@ -108,7 +108,6 @@ class MaskedLMData(L.LightningDataModule):
         self.folder = folder
         self.num_processes = num_processes
         self._position = 0
-        self._accumulation = 1
         self._resumed: dict[str, Any] | None = None
 
     def prepare_data(self) -> None:
@@ -119,7 +118,7 @@ class MaskedLMData(L.LightningDataModule):
             prepare_store(self.validation, given, self.folder, num_processes=self.num_processes)
 
     def setup(self, stage: str) -> None:
-        """Opens the stores, sets `vocabulary` and `digest`, and for "fit" the Trainer's gradient accumulation.
+        """Opens the stores and sets `vocabulary` and `digest`.
 
         Raises:
             ValueError: A store is missing or damaged, the tokenizer lacks a special token, or the sizes do not fit.
@@ -136,12 +135,12 @@ class MaskedLMData(L.LightningDataModule):
         require_roles(self.vocabulary, self._store)
         self._replicas, self._replica = replicas(self.trainer)
         if stage == "fit":
-            self._accumulation = accumulation(self.batch_size, self.micro_batch_size, self._replicas)
+            check_batch_size(self.batch_size, self.micro_batch_size, self._replicas)
             if self.trainer is not None:
-                set_accumulation(self.trainer, self._accumulation)
+                refuse_accumulation(self.trainer)
 
-    def train_dataloader(self) -> DataLoader[RaggedText]:
-        """The endless stream of this device's micro-batches, from where the run stands."""
+    def train_dataloader(self) -> DataLoader[list[RaggedText]]:
+        """The endless stream of steps, each the list of this device's micro-batches, from where the run stands."""
         if self._resumed is not None:
             self._go_on(self._resumed)
             self._resumed = None
@@ -149,7 +148,7 @@ class MaskedLMData(L.LightningDataModule):
         rate = MaskingRate(self.masking_rate, self.batch_size, num_steps)
         batches = self._batches(self._store, self._training_split(), rate.maximum(), seed_key(self.seed, "masks"))
         order = ShuffledOrder(len(batches.examples), self.seed)
-        stream = TrainingStream(batches, order, rate, self._replicas, self._replica)
+        stream = TrainingStream(batches, self.batch_size, order, rate, self._replicas, self._replica)
         return StreamLoader(stream, self._start, **self._loader_options())
 
     def val_dataloader(self) -> DataLoader[RaggedText] | list[DataLoader[RaggedText]]:
@@ -178,17 +177,15 @@ class MaskedLMData(L.LightningDataModule):
         dataset = PredictionBatches(texts, self._ends(), self.micro_batch_size, self.max_seqlen, self._replicas)
         return ordered_loader(dataset, self._replicas, self._replica, **self._loader_options())
 
-    def on_before_batch_transfer(self, batch: RaggedText, dataloader_idx: int) -> RaggedText:
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what training has consumed: here, as loaders read ahead."""
         if self.trainer is not None and self.trainer.training:
-            self._position += self.micro_batch_size * self._replicas
+            self._position += self.batch_size
         return batch
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands (`position`: examples all devices consumed), and what must stay when it goes on."""
-        unfinished = unfinished_batches(self.trainer) if self.trainer is not None else 0
-        position = self._position - unfinished * self.micro_batch_size * self._replicas
-        return {"position": position, "accumulation": self._accumulation, **self._identity()}
+        return {"position": self._position, **self._identity()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Notes where to go on; `train_dataloader` compares and does it."""
@@ -211,10 +208,7 @@ class MaskedLMData(L.LightningDataModule):
                     f"the run was made with {name}={state[name]}, now it is {value}: its data cannot go on from here; "
                     "restore the old value, or start a new run with init_from"
                 )
-        # what a stopped step had accumulated is lost: it is done again from its first example
-        self._position = state["position"] // self.batch_size * self.batch_size
-        if self.trainer is not None:
-            align_batch_progress(self.trainer, state["accumulation"])
+        self._position = state["position"]
 
     def _start(self) -> int:
         """Where the stream starts: at the same examples each time if the Trainer is told to overfit."""

@@ -1,4 +1,4 @@
-"""Datasets of whole micro-batches: an endless training stream, held-out batches, and texts to predict on."""
+"""Datasets of whole batches: an endless stream of training steps, held-out batches, and texts to predict on."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ PREFETCH_BATCHES = 4
 
 
 @dataclass
-class TrainingStream(IterableDataset[RaggedText]):
-    """The micro-batches of one replica, without end.
+class TrainingStream(IterableDataset[list[RaggedText]]):
+    """The optimizer steps of one replica, without end, each the list of its micro-batches.
 
-    Micro-batch k of replica r holds the positions from `start + (k * num_replicas + r) * micro_batch_size`, so any
-    number of replicas, micro-batches and workers together see the same examples in each step.
+    In a step that begins at position p, micro-batch k of replica r holds the positions from
+    `p + (k * num_replicas + r) * micro_batch_size`, so any number of replicas, micro-batches and workers together see
+    the same examples in each step. As a batch of the Trainer is a whole step, nothing that it counts, saves or restores
+    can fall between two micro-batches.
 
     Attributes:
         batches: Builds the micro-batches.
+        batch_size: Examples of a step, over all replicas.
         order: Which example stands at a position.
         rate: Masking rate at a position.
         num_replicas: Devices that see different data.
@@ -38,23 +41,27 @@ class TrainingStream(IterableDataset[RaggedText]):
     """
 
     batches: MaskedBatches
+    batch_size: int
     order: ShuffledOrder
     rate: MaskingRate
     num_replicas: int
     replica: int
     start: int = 0
 
-    def __iter__(self) -> Iterator[RaggedText]:
+    def __iter__(self) -> Iterator[list[RaggedText]]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        size = self.batches.micro_batch_size
         for number in itertools.count(first, step):
-            position = self.start + (number * self.num_replicas + self.replica) * size
-            epochs, examples = self.order.at(np.arange(position, position + size))
-            yield self.batches.build(examples, epochs, self.rate.at(position))
+            yield self._step(self.start + number * self.batch_size)
+
+    def _step(self, position: int) -> list[RaggedText]:
+        size, rate = self.batches.micro_batch_size, self.rate.at(position)
+        firsts = range(position + self.replica * size, position + self.batch_size, self.num_replicas * size)
+        drawn = (self.order.at(np.arange(first, first + size)) for first in firsts)
+        return [self.batches.build(examples, epochs, rate) for epochs, examples in drawn]
 
 
-class StreamLoader(DataLoader[RaggedText]):
+class StreamLoader(DataLoader[list[RaggedText]]):
     """Reads a training stream from where the run stands, whenever reading starts.
 
     Args:
