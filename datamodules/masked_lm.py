@@ -144,8 +144,7 @@ class MaskedLMData(L.LightningDataModule):
         if self._resumed is not None:
             self._go_on(self._resumed)
             self._resumed = None
-        num_steps = self.trainer.max_steps if self.trainer is not None else -1
-        rate = MaskingRate(self.masking_rate, self.batch_size, num_steps)
+        rate = self._training_rate()
         batches = self._batches(self._store, self._training_split(), rate.maximum(), seed_key(self.seed, "masks"))
         order = ShuffledOrder(len(batches.examples), self.seed)
         stream = TrainingStream(batches, self.batch_size, order, rate, self._replicas, self._replica)
@@ -209,6 +208,19 @@ class MaskedLMData(L.LightningDataModule):
                     "restore the old value, or start a new run with init_from"
                 )
         self._position = state["position"]
+
+    @property
+    def mean_masking_rate(self) -> float:
+        """Mean share of the tokens that is masked in training: the rows that a head has to score."""
+        return self._training_rate().mean()
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of token ids, without [CLS], [SEP] and [PAD]."""
+        return self._store.tokenizer().decode(ids)
+
+    def _training_rate(self) -> MaskingRate:
+        num_steps = self.trainer.max_steps if self.trainer is not None else -1
+        return MaskingRate(self.masking_rate, self.batch_size, num_steps)
 
     def _start(self) -> int:
         """Where the stream starts: at the same examples each time if the Trainer is told to overfit."""

@@ -17,6 +17,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from modules.checkpoints import load_encoder_weights
 from modules.contracts import IGNORE, CostProfile, RaggedText, Schedule, Vocabulary
 from modules.encoder import Encoder
 from modules.flops import encoder_cost_profile
@@ -115,6 +116,14 @@ class MaskedLM(L.LightningModule):
             self._log_means("train")
             self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
+
+    def on_train_end(self) -> None:
+        entropy = self.vocabulary.unigram_entropy if self.vocabulary is not None else float("nan")
+        losses = {name: float(self.trainer.callback_metrics.get(name, "nan")) for name in ("train/loss", "val/loss")}
+        self.print(
+            f"loss {losses['train/loss']:.3f} in training, {losses['val/loss']:.3f} in validation; "
+            f"a model that ignores the context reaches {entropy:.3f}, the unigram entropy of the corpus (nats)"
+        )
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.max_tokens is not None and self.tokens >= self.max_tokens:

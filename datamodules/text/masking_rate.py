@@ -40,6 +40,12 @@ class MaskingRate:
             return self.rate
         return self.rate(min(1.0, position // self.batch_size / self.num_steps))
 
+    def mean(self) -> float:
+        """The mean rate of the run."""
+        if not callable(self.rate):
+            return self.rate
+        return sum(self.rate(probe / (NUM_PROBES - 1)) for probe in range(NUM_PROBES)) / NUM_PROBES
+
     def maximum(self) -> float:
         """The largest rate of the run, for which the row budgets are made."""
         if not callable(self.rate):
