@@ -14,8 +14,8 @@ def replicas(trainer: L.Trainer | None) -> tuple[int, int]:
     return (kwargs["num_replicas"], kwargs["rank"]) if kwargs else (1, 0)
 
 
-def check_batch_size(batch_size: int, micro_batch_size: int, num_replicas: int) -> None:
-    """Refuse sizes that do not fit the devices.
+def micro_batches_per_step(batch_size: int, micro_batch_size: int, num_replicas: int) -> int:
+    """Micro-batches each device sees per optimizer step.
 
     Raises:
         ValueError: The global batch cannot be cut into whole micro-batches.
@@ -25,6 +25,7 @@ def check_batch_size(batch_size: int, micro_batch_size: int, num_replicas: int) 
             f"batch_size={batch_size} must be a multiple of micro_batch_size={micro_batch_size} x {num_replicas} "
             f"devices = {micro_batch_size * num_replicas} (data.init_args.batch_size)"
         )
+    return batch_size // (micro_batch_size * num_replicas)
 
 
 def refuse_accumulation(trainer: L.Trainer) -> None:

@@ -13,16 +13,15 @@ from torch.utils.data import DataLoader
 
 from modules.contracts import RaggedText, Schedule, Vocabulary
 
-from .devices import check_batch_size, refuse_accumulation, replicas
+from .devices import micro_batches_per_step, refuse_accumulation, replicas
 from .text.buckets import make_buckets
 from .text.corpus import Corpus
 from .text.counter_hash import seed_key
-from .text.masked_batches import MaskedBatches
+from .text.masked_batches import BatchMaker, MaskedExamples
 from .text.masking_rate import MaskingRate
 from .text.order import ShuffledOrder
 from .text.packing import PackedDocuments, SingleDocuments
 from .text.prepare import prepare_store, store_folder
-from .text.ragged import Ends
 from .text.split import Split
 from .text.store import TokenStore
 from .text.streams import (
@@ -35,7 +34,7 @@ from .text.streams import (
 )
 from .text.tokenized_texts import tokenize_texts
 from .text.tokenizers import TokenizerFile, TokenizerSource
-from .text.vocabulary import maskable_ids, read_vocabulary, require_roles
+from .text.vocabulary import document_ends, make_vocabulary, maskable_ids
 
 
 class MaskedLMData(L.LightningDataModule):
@@ -130,12 +129,12 @@ class MaskedLMData(L.LightningDataModule):
             self._held_out = TokenStore(
                 store_folder(self.validation, given, self.folder), tokenizer_hash=self._store.meta.tokenizer_hash
             )
-        self.vocabulary = read_vocabulary(self._store)
+        meta = self._store.meta
+        self.vocabulary = make_vocabulary(self._store.tokenizer(), meta.special_tokens, meta.unigram_entropy)
         self.digest = self._store.digest
-        require_roles(self.vocabulary, self._store)
         self._replicas, self._replica = replicas(self.trainer)
         if stage == "fit":
-            check_batch_size(self.batch_size, self.micro_batch_size, self._replicas)
+            micro_batches_per_step(self.batch_size, self.micro_batch_size, self._replicas)
             if self.trainer is not None:
                 refuse_accumulation(self.trainer)
 
@@ -173,7 +172,8 @@ class MaskedLMData(L.LightningDataModule):
         if self.predict is None:
             raise ValueError("predict needs texts: set data.init_args.predict, for example datamodules.text.TextFiles")
         texts = tokenize_texts(self._store.tokenizer(), list(self.predict))
-        dataset = PredictionBatches(texts, self._ends(), self.micro_batch_size, self.max_seqlen, self._replicas)
+        ends = document_ends(self.vocabulary)
+        dataset = PredictionBatches(texts, ends, self.micro_batch_size, self.max_seqlen, self._replicas)
         return ordered_loader(dataset, self._replicas, self._replica, **self._loader_options())
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -236,23 +236,18 @@ class MaskedLMData(L.LightningDataModule):
             return Split(len(self._held_out), 0, held_out=False)
         return Split(len(self._store), self.validation, held_out=True)
 
-    def _batches(self, store: TokenStore, split: Split, max_rate: float, key: np.ndarray) -> MaskedBatches:
+    def _batches(self, store: TokenStore, split: Split, max_rate: float, key: np.ndarray) -> MaskedExamples:
         packed = PackedDocuments(store, split, self.max_seqlen) if self.packing else None
-        return MaskedBatches(
-            source=store,
-            split=split,
-            examples=packed or SingleDocuments(split),
-            micro_batch_size=self.micro_batch_size,
+        examples = packed or SingleDocuments(split)
+        maker = BatchMaker(
+            num_slots=self.micro_batch_size * examples.max_documents,
             max_seqlen=self.max_seqlen,
-            ends=self._ends(),
-            maskable=maskable_ids(self.vocabulary, self._store),
+            ends=document_ends(self.vocabulary),
+            maskable=maskable_ids(self.vocabulary, store.tokenizer()),
             buckets=make_buckets(self.micro_batch_size * self.max_seqlen, max_rate),
             key=key,
         )
-
-    def _ends(self) -> Ends:
-        ids = self.vocabulary.special_ids
-        return Ends(cls_id=ids["cls"], sep_id=ids["sep"], pad_id=ids["pad"])
+        return MaskedExamples(store, split, examples, self.micro_batch_size, maker)
 
     def _given_tokenizer(self, store: TokenStore) -> TokenizerFile:
         return TokenizerFile(str(store.folder / "tokenizer.json"), special_tokens=store.meta.special_tokens)

@@ -1,4 +1,4 @@
-"""From examples of a store to masked micro-batches.
+"""From documents to masked micro-batches, as a pure function of their numbers.
 
 Letters: N documents, T tokens, M masked tokens, R rows.
 """
@@ -20,14 +20,11 @@ from .split import Split
 
 
 @dataclass(frozen=True)
-class MaskedBatches:
-    """Builds micro-batches: which tokens are masked is a function of (key, epoch, document, place in the document).
+class BatchMaker:
+    """Lays documents out and masks them: which tokens is a function of (key, epoch, document, place in the document).
 
     Attributes:
-        source: The tokens.
-        split: The documents that may be used.
-        examples: Which documents make an example.
-        micro_batch_size: Examples of a full batch.
+        num_slots: B, documents of a batch; missing ones become empty.
         max_seqlen: Longest document, its ends counted.
         ends: Ids around documents.
         maskable: Ids that may be masked and put in.
@@ -35,33 +32,26 @@ class MaskedBatches:
         key: uint64[1], the seed of the masks.
     """
 
-    source: Tokens
-    split: Split
-    examples: SingleDocuments | PackedDocuments
-    micro_batch_size: int
+    num_slots: int
     max_seqlen: int
     ends: Ends
     maskable: MaskableIds
     buckets: list[Bucket]
     key: np.ndarray
 
-    def build(self, examples: np.ndarray, epochs: np.ndarray, rate: float) -> RaggedText:
+    def make(
+        self, source: Tokens, places_N: np.ndarray, numbers_N: np.ndarray, epochs_N: np.ndarray, rate: float
+    ) -> RaggedText:
         """One micro-batch.
 
         Args:
-            examples: Numbers of at most `micro_batch_size` examples; missing ones become empty documents.
-            epochs: Epoch of each example.
+            source: Where the tokens are.
+            places_N: Where the documents stand in `source`.
+            numbers_N: Their numbers in the corpus, which decide the masks.
+            epochs_N: Epoch each document is seen in.
             rate: Share of the ordinary tokens that is masked.
         """
-        parts = self.examples.documents(examples)
-        places_N = np.concatenate([*parts, np.empty(0, dtype=np.int64)])
-        numbers_N = self.split.numbers(places_N)
-        epochs_N = np.repeat(epochs, [len(part) for part in parts])
-        return self.build_documents(numbers_N, epochs_N, rate)
-
-    def build_documents(self, numbers_N: np.ndarray, epochs_N: np.ndarray, rate: float) -> RaggedText:
-        """One micro-batch of given documents of the store."""
-        ids_T, bounds = gather_documents(self.source, numbers_N, self.max_seqlen, self.ends)
+        ids_T, bounds = gather_documents(source, places_N, self.max_seqlen, self.ends)
         keys_N = fold(fold(self.key, epochs_N), numbers_N)
         keys_T = fold(np.repeat(keys_N, np.diff(bounds)), places_in_document(bounds))
         rows_M, labels_M = mask_tokens(ids_T, keys_T, rate, self.maskable)
@@ -71,7 +61,7 @@ class MaskedBatches:
             bounds,
             numbers_N,
             num_tokens=bucket.num_tokens,
-            num_slots=self.micro_batch_size * self.examples.max_documents,
+            num_slots=self.num_slots,
             max_seqlen=self.max_seqlen,
             pad_id=self.ends.pad_id,
         )
@@ -80,3 +70,36 @@ class MaskedBatches:
         batch.labels = filled(labels_T, bucket.num_tokens, IGNORE)
         batch.rows = filled(rows_M, bucket.num_rows, 0)  # position 0 is a [CLS] or filler: its label is IGNORE
         return batch
+
+
+@dataclass(frozen=True)
+class MaskedExamples:
+    """Examples of one side of a store as masked micro-batches.
+
+    Attributes:
+        source: The tokens.
+        split: The documents that may be used.
+        examples: Which documents make an example.
+        micro_batch_size: Examples of a full batch.
+        maker: Makes the batches.
+    """
+
+    source: Tokens
+    split: Split
+    examples: SingleDocuments | PackedDocuments
+    micro_batch_size: int
+    maker: BatchMaker
+
+    def build(self, examples: np.ndarray, epochs: np.ndarray, rate: float) -> RaggedText:
+        """One micro-batch.
+
+        Args:
+            examples: Numbers of at most `micro_batch_size` examples.
+            epochs: Epoch of each example.
+            rate: Share of the ordinary tokens that is masked.
+        """
+        parts = self.examples.documents(examples)
+        numbers_N = self.split.numbers(np.concatenate([*parts, np.empty(0, dtype=np.int64)]))
+        return self.maker.make(
+            self.source, numbers_N, numbers_N, np.repeat(epochs, [len(part) for part in parts]), rate
+        )

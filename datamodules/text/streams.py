@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDa
 
 from modules.contracts import RaggedText
 
-from .masked_batches import MaskedBatches
+from .masked_batches import MaskedExamples
 from .masking_rate import MaskingRate
 from .order import ShuffledOrder
 from .ragged import Ends, Tokens, gather_documents, ragged_text
@@ -40,7 +40,7 @@ class TrainingStream(IterableDataset[list[RaggedText]]):
         start: Global position the stream begins at.
     """
 
-    batches: MaskedBatches
+    batches: MaskedExamples
     batch_size: int
     order: ShuffledOrder
     rate: MaskingRate
@@ -90,7 +90,7 @@ class EvaluationBatches(Dataset[RaggedText]):
         num_replicas: Devices that share the batches; empty batches are added until each has the same number.
     """
 
-    batches: MaskedBatches
+    batches: MaskedExamples
     rate: float
     num_replicas: int
 
@@ -140,7 +140,7 @@ class PredictionBatches(Dataset[RaggedText]):
 
 
 def loader_options(num_workers: int, seed: int, pin_memory: bool) -> dict[str, Any]:
-    """Options of all loaders: whole batches, and a generator of their own, which leaves the global random state alone."""
+    """Options of all loaders: whole batches, and their own generator, which leaves the global random state alone."""
     return {
         "batch_size": None,
         "num_workers": num_workers,

@@ -1,4 +1,4 @@
-"""Attention over ragged documents in plain torch, one document after another: the truth every kernel is measured against.
+"""Attention over ragged documents in plain torch, one after another: the truth every kernel is measured against.
 
 Letters: T tokens of all documents and the filler behind them, N tokens of one document, H heads, C channels per head.
 """
@@ -32,7 +32,7 @@ def ragged_attention(
         dropout: Probability of dropping an attention probability.
 
     Returns:
-        out_THC, exactly zero past `cu_seqlens[-1]`; filler takes part in nothing and receives a gradient of exactly zero.
+        out_THC, exactly zero past `cu_seqlens[-1]`: filler takes part in nothing, and its gradient is exactly zero.
     """
     bounds = cu_seqlens.tolist()
     sizes = [end - start for start, end in pairwise(bounds)]

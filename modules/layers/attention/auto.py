@@ -25,8 +25,8 @@ _PORTABLE: tuple[type[Attention], ...] = (SdpaAttention,)
 class AutoAttention(Attention):
     """Hands each call on to the fastest backend that does not refuse it.
 
-    The choice falls at the first call of each kind (see `Workload`) and is logged once in a process: at level INFO if it is the
-    kernel meant for the purpose, at level WARNING if SDPA had to step in on a GPU, with the reason of each that refused.
+    The choice falls at the first call of each kind (see `Workload`) and is logged once in a process: at level INFO if it
+    is a kernel meant for the device, at level WARNING if SDPA had to step in on a GPU, with the reason of each refusal.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def choose_attention(workload: Workload) -> tuple[type[Attention], dict[str, str
     raise AssertionError("SdpaAttention serves everything")
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result
 def _announced_choice(device: str, dtype: torch.dtype, head_dim: int, max_seqlen: int, dropout: float) -> str:
     return _announce(Workload(device, dtype, head_dim, max_seqlen, dropout))
 

@@ -29,10 +29,10 @@ class Workload:
 
 
 class Attention(nn.Module):
-    """Bidirectional softmax attention inside each document of a ragged batch. Stateless: one instance may serve all layers.
+    """Bidirectional softmax attention inside each document of a ragged batch; one instance may serve all layers.
 
-    Every backend computes the same thing: scale 1/sqrt(C), bias -slopes[h] * |i - j|, no approximation. They differ in the
-    devices they run on and in speed. A backend that cannot serve a call raises a ValueError and never hands it on.
+    Every backend computes the same thing: scale 1/sqrt(C), bias -slopes[h] * |i - j|, no approximation. They differ in
+    the devices they run on and in speed. A backend that cannot serve a call raises and never hands it on.
     """
 
     def refusal(self, workload: Workload) -> str | None:

@@ -1,4 +1,4 @@
-"""FlashAttention-2 over ragged documents with ALiBi slopes: any length, Ampere or newer, if the package is installed."""
+"""FlashAttention-2 over ragged documents with ALiBi slopes: any length, on Ampere or newer, if it is installed."""
 
 from importlib.util import find_spec
 
@@ -39,7 +39,7 @@ class FlashVarlenAttention(Attention):
         """Shapes as in `Attention.forward`."""
         from flash_attn import flash_attn_varlen_func
 
-        # The kernel leaves garbage in the filler of its outputs and gradients; `zero_filler` clears it in both directions.
+        # The kernel leaves garbage in the filler of outputs and gradients; `zero_filler` clears both.
         q_THC, k_THC, v_THC = (zero_filler(x_THC, cu_seqlens) for x_THC in (q_THC, k_THC, v_THC))
         slopes_H = None if slopes_H is None else slopes_H.float()
         out_THC = flash_attn_varlen_func(

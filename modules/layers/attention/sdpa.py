@@ -11,7 +11,7 @@ from modules.layers.unpadding import Padding
 
 
 class SdpaAttention(Attention):
-    """Pads to [B, H, S, C], attends with a dense mask, unpads. Exact on CPU, forward and backward; takes attention dropout."""
+    """Pads to [B, H, S, C], attends with a dense mask, unpads. Exact forward and backward; takes attention dropout."""
 
     def refusal(self, workload: Workload) -> str | None:
         """Serves everything."""

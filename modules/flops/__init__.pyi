@@ -1,0 +1,11 @@
+from .conventions import train_flops_6n as train_flops_6n
+from .conventions import train_flops_llm_foundry as train_flops_llm_foundry
+from .conventions import train_flops_palm as train_flops_palm
+from .counted import ParameterCounts as ParameterCounts
+from .counted import count_flops as count_flops
+from .counted import count_parameters as count_parameters
+from .encoder import EncoderFlops as EncoderFlops
+from .encoder import encoder_cost_profile as encoder_cost_profile
+from .encoder import encoder_flops as encoder_flops
+from .encoder import flops_of_encoder as flops_of_encoder
+from .peaks import peak_flops_per_s as peak_flops_per_s

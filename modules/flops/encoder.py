@@ -1,0 +1,113 @@
+"""FLOPs of an encoder per token, by its definition: what a trick saves (or padding wastes) changes nothing here.
+
+One multiplication and one addition are two FLOPs. Norms, activations, biases and look-ups are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from modules.contracts import CostProfile
+from modules.encoder import Encoder
+from modules.flops.counted import count_parameters
+
+
+@dataclass(frozen=True)
+class EncoderFlops:
+    """FLOPs of a forward pass per token.
+
+    Attributes:
+        linear: Linear maps of all layers.
+        attention: Both products of the attention of all layers.
+        head: Head of the masked language model, spread over all tokens.
+    """
+
+    linear: float
+    attention: float
+    head: float
+
+    @property
+    def forward(self) -> float:
+        """All of a forward pass."""
+        return self.linear + self.attention + self.head
+
+    @property
+    def train(self) -> float:
+        """Forward and backward pass, the latter twice the former."""
+        return 3 * self.forward
+
+
+def encoder_flops(
+    *,
+    num_layers: int,
+    dim: int,
+    hidden_dim: int,
+    gated: bool,
+    num_vocab_rows: int,
+    seqlen: int,
+    head_fraction: float,
+) -> EncoderFlops:
+    """FLOPs of an encoder given by numbers.
+
+    Args:
+        num_layers: Blocks.
+        dim: Width of the model.
+        hidden_dim: Hidden width of the feed-forward; of each half if it is gated.
+        gated: Whether the feed-forward is a gated linear unit.
+        num_vocab_rows: Width of the output projection.
+        seqlen: Tokens that each token attends to.
+        head_fraction: Share of the tokens whose logits the loss needs.
+    """
+    weights_per_layer = 4 * dim**2 + (3 if gated else 2) * dim * hidden_dim
+    return _encoder_flops(num_layers, num_layers * weights_per_layer, dim, num_vocab_rows, seqlen, head_fraction)
+
+
+def flops_of_encoder(encoder: Encoder, *, seqlen: int, head_fraction: float) -> EncoderFlops:
+    """FLOPs of an encoder with any parts in its slots, from the shapes of the weights in its layers.
+
+    Args:
+        encoder: The encoder, its vocabulary set.
+        seqlen: Tokens that each token attends to.
+        head_fraction: Share of the tokens whose logits the loss needs.
+
+    Raises:
+        ValueError: The vocabulary is not set, or a layer holds weights that are no matrices.
+    """
+    for name, weight in encoder.layers.named_parameters():
+        if weight.ndim > 2:
+            raise ValueError(f"layers.{name} is {weight.ndim}-dimensional: how much of it a token meets is not known")
+    num_weights = sum(weight.numel() for weight in encoder.layers.parameters() if weight.ndim == 2)
+    dim = encoder.head.dense.in_features
+    return _encoder_flops(len(encoder.layers), num_weights, dim, encoder.num_vocab_rows, seqlen, head_fraction)
+
+
+def encoder_cost_profile(encoder: Encoder, *, seqlen: int, head_fraction: float) -> CostProfile:
+    """What the meter and the cost report need to know of an encoder. Arguments and errors as `flops_of_encoder`."""
+    flops = flops_of_encoder(encoder, seqlen=seqlen, head_fraction=head_fraction)
+    counts = count_parameters(encoder)
+    looked_up = [p for m in encoder.modules() if isinstance(m, nn.Embedding) for p in m.parameters()]
+    assert encoder.embeddings.word is not None
+    # The word table is counted: it is the matrix of the output projection.
+    active = counts.total - sum(p.numel() for p in looked_up if p is not encoder.embeddings.word.weight)
+    return CostProfile(
+        unit="token",
+        parameters_total=counts.total,
+        parameters_active=active,
+        parameters_trainable=counts.trainable,
+        train_flops=flops.train,
+        prefill_flops=flops.forward,
+        decode_flops=flops.forward,
+        decode_weight_bytes=active * encoder.embeddings.word.weight.element_size(),
+    )
+
+
+def _encoder_flops(
+    num_layers: int, num_weights: int, dim: int, num_vocab_rows: int, seqlen: int, head_fraction: float
+) -> EncoderFlops:
+    return EncoderFlops(
+        linear=2.0 * num_weights,
+        attention=4.0 * num_layers * dim * seqlen,
+        head=2.0 * head_fraction * (dim**2 + dim * num_vocab_rows),
+    )
