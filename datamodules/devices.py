@@ -36,6 +36,6 @@ def refuse_accumulation(trainer: L.Trainer) -> None:
     """
     if trainer.accumulate_grad_batches != 1:
         raise ValueError(
-            f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} has no place here: accumulation follows "
-            "from data.init_args.batch_size and micro_batch_size, remove it"
+            f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} has no place here: accumulation "
+            "follows from data.init_args.batch_size and micro_batch_size, remove it"
         )
