@@ -36,7 +36,7 @@ def count_parameters(module: nn.Module) -> ParameterCounts:
 
 
 def count_flops(function: Callable[[], object]) -> int:
-    """FLOPs of the matrix products, convolutions and attentions of torch in one call, with the backward pass if it runs.
+    """FLOPs of the matrix products, convolutions and attentions of torch in one call, backward pass included.
 
     Element-wise work and kernels that torch does not know (Triton, flash-attn) are not counted.
 

@@ -25,8 +25,8 @@ _PORTABLE: tuple[type[Attention], ...] = (SdpaAttention,)
 class AutoAttention(Attention):
     """Hands each call on to the fastest backend that does not refuse it.
 
-    The choice falls at the first call of each kind (see `Workload`) and is logged once in a process: at level INFO if it
-    is a kernel meant for the device, at level WARNING if SDPA had to step in on a GPU, with the reason of each refusal.
+    The choice falls at the first call of each kind (see `Workload`) and is logged once in a process: at level INFO if
+    the kernel is meant for the device, at WARNING if SDPA had to step in on a GPU, with the reason of each refusal.
     """
 
     def __init__(self) -> None:
