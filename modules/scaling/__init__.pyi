@@ -16,6 +16,10 @@ from .lifetime import lifetime_cost as lifetime_cost
 from .lifetime import lifetime_optimum as lifetime_optimum
 from .lifetime import optimal_demand as optimal_demand
 from .lifetime import smaller_model_overhead as smaller_model_overhead
+from .plan import Plan as Plan
+from .plan import Question as Question
+from .plan import make_plan as make_plan
+from .plan_text import plan_table as plan_table
 from .presets import PRESETS as PRESETS
 from .quantities import format_count as format_count
 from .quantities import format_percent as format_percent

@@ -49,6 +49,9 @@ class Limits:
         )
 
 
+NO_LIMITS = Limits()
+
+
 def limited_optimum(
     law: LossLaw,
     limits: Limits,

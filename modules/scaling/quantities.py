@@ -37,7 +37,7 @@ def parse_usd_per_hour(name: str, text: str) -> float:
 
 
 def format_count(value: float) -> str:
-    """Four digits and a scale: `6B`, `325.1B`, `4.426T`; a power of ten below the thousands and beyond the trillions."""
+    """Four digits and a scale: `6B`, `325.1B`, `4.426T`; no scale below the thousands or beyond the trillions."""
     if not 1e3 <= abs(value) < 1e15:
         return f"{value:.4g}"
     # Rounded first, so that 999999 reads 1M and not 1000K.
@@ -47,9 +47,9 @@ def format_count(value: float) -> str:
 
 
 def format_usd(value: float) -> str:
-    """Dollars with three digits or more: `$0.00123`, `$4.20`, `$1,230`, `$1.09e+07`."""
-    if value >= 1e7:
-        return f"${value:.3g}"
+    """Dollars with three digits or more: `$0.00123`, `$4.20`, `$1,230`, `$10.88M`."""
+    if value >= 1e6:
+        return f"${format_count(value)}"
     if value >= 100:
         return f"${value:,.0f}"
     return f"${value:.2f}" if value >= 1 else f"${value:.3g}"

@@ -200,7 +200,7 @@ def _training(run: RunCost, device: Hardware | None) -> TrainingCost:
 
 
 def _serving_rates(run: RunCost, device: Hardware | None, training: TrainingCost) -> CostRates | None:
-    """Dollars per FLOP of training as it went and of serving on the same device; None where price or peak is not known."""
+    """Dollars per FLOP of training as it went and of serving on that device; None where price or peak is not known."""
     if device is None or device.usd_per_hour is None or run.precision not in device.peak_flops_per_s:
         return None
     if not training.utilization:

@@ -33,7 +33,7 @@ def _of_law(run: RunCost, answers: tuple[LawAnswer, ...]) -> list[str]:
         found.append("Nothing was trained: there is no quality to compare.")
     outside = list(dict.fromkeys(a.law for a in answers if not a.in_range))
     if outside:
-        found.append(f"Extrapolated beyond the runs that the law was fitted on: {', '.join(outside)}.")
+        found.append(f"Outside the runs that the law was fitted on, or those are unknown: {', '.join(outside)}.")
     return found
 
 

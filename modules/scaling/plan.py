@@ -1,0 +1,246 @@
+"""A plan: how large a model, on how many tokens, for a quality and a demand; under several laws, as they disagree."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from modules.scaling.arrays import FloatArray
+from modules.scaling.constraints import NO_LIMITS, Limits, best_for_budget, limited_optimum
+from modules.scaling.demand import DemandDistribution, expected_optimum
+from modules.scaling.law import LossLaw
+from modules.scaling.lifetime import LifetimeOptimum, lifetime_cost
+from modules.scaling.rates import FLOPS, CostRates
+from modules.scaling.repetition import RepeatedDataLaw, RepeatedOptimum, repeated_optimum
+from modules.scaling.uncertainty import interval
+
+DEMAND_FACTORS = (0.1, 1.0, 10.0)
+"""How wrong a demand may be: a tenth, as stated, ten times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked. Exactly one of the four qualities is given.
+
+    Attributes:
+        law: The law that answers.
+        other_laws: Laws to hold beside it.
+        inference_tokens: Lifetime demand; where `forecast` is given, its mean.
+        loss: Quality: a loss under `law`. Other laws take the Chinchilla model that has this loss under `law`.
+        like: Quality: that of a run (N, D).
+        quality_of: Quality: that of the Chinchilla model with this many parameters, under each law its own.
+        budget: Quality: the best that this lifetime cost pays for, in the unit of the rates.
+        rates: Cost of a FLOP.
+        limits: Bounds on size, data and training compute.
+        forecast: The demand as a distribution.
+        unique_tokens: Different training tokens that exist; None means enough of them.
+    """
+
+    law: LossLaw
+    inference_tokens: float
+    other_laws: tuple[LossLaw, ...] = ()
+    loss: float | None = None
+    like: tuple[float, float] | None = None
+    quality_of: float | None = None
+    budget: float | None = None
+    rates: CostRates = FLOPS
+    limits: Limits = NO_LIMITS
+    forecast: DemandDistribution | None = None
+    unique_tokens: float | None = None
+
+    def __post_init__(self) -> None:
+        given = sum(value is not None for value in (self.loss, self.like, self.quality_of, self.budget))
+        if given != 1:
+            raise ValueError(f"a plan needs exactly one quality, got {given}: a loss, a run, a model size or a budget")
+        if self.budget is not None and (self.limits.any or self.unique_tokens is not None):
+            raise ValueError(
+                "a budget cannot be combined with limits or unique tokens: name the quality in another way"
+            )
+
+
+@dataclass(frozen=True)
+class LawPlan:
+    """The answer of one law.
+
+    Attributes:
+        law: Its name.
+        parameters: N*.
+        tokens: D*.
+        loss: The quality under this law, nats per token.
+        chinchilla: `parameters` and `tokens` of the Chinchilla model of the same quality.
+        saved_fraction: Share of the Chinchilla model's lifetime cost that is saved, in the unit of the rates.
+        flops_saved_fraction: The same in FLOPs, whatever was minimised.
+        train_cost: In the unit of the rates.
+        inference_cost: In the unit of the rates.
+        chinchilla_cost: Lifetime cost of the Chinchilla model.
+        in_range: Whether the law was fitted on runs of this size and length.
+    """
+
+    law: str
+    parameters: float
+    tokens: float
+    loss: float
+    chinchilla: dict[str, float]
+    saved_fraction: float
+    flops_saved_fraction: float
+    train_cost: float
+    inference_cost: float
+    chinchilla_cost: float
+    in_range: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole answer.
+
+    Attributes:
+        best: Under the chosen law.
+        other_laws: Under the others; one that cannot meet the limits is left out with a note.
+        inference_tokens: The demand.
+        unit: What is minimised, "FLOP" or "USD".
+        demands: The answer of the chosen law if the demand is ten times smaller, as stated, ten times larger.
+        interval: 80 % bootstrap intervals of `parameters`, `tokens`, `saved_fraction`; None without samples.
+        regret_fraction: Expected extra cost of not knowing the demand; None where it is a number.
+        repeated: The answer when data repeat; None where there are enough.
+        notes: What limits the answer.
+    """
+
+    best: LawPlan
+    other_laws: tuple[LawPlan, ...]
+    inference_tokens: float
+    unit: str
+    demands: tuple[tuple[float, LawPlan], ...]
+    interval: dict[str, tuple[float, float]] | None
+    regret_fraction: float | None
+    repeated: RepeatedOptimum | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """One flat object for the chosen law, the rest nested."""
+        return {
+            **asdict(self.best),
+            "inference_tokens": self.inference_tokens,
+            "unit": self.unit,
+            "other_laws": [asdict(other) for other in self.other_laws],
+            "demands": [{"inference_tokens": tokens, **asdict(plan)} for tokens, plan in self.demands],
+            "interval": self.interval,
+            "regret_fraction": self.regret_fraction,
+            "repeated": None if self.repeated is None else asdict(self.repeated),
+            "notes": list(self.notes),
+        }
+
+
+def make_plan(question: Question) -> Plan:
+    """Answers a question.
+
+    Raises:
+        ValueError: the quality cannot be reached under the chosen law and the limits.
+    """
+    best = _ask(question, question.law, question.inference_tokens)
+    others, notes = _ask_others(question)
+    demands = [question.inference_tokens * factor for factor in DEMAND_FACTORS] if question.inference_tokens else []
+    return Plan(
+        best=best,
+        other_laws=others,
+        inference_tokens=question.inference_tokens,
+        unit=question.rates.unit,
+        demands=tuple((tokens, _ask(question, question.law, tokens)) for tokens in demands),
+        interval=_interval(question),
+        regret_fraction=_regret(question, best),
+        repeated=_repeated(question),
+        notes=tuple(notes + _range_notes((best, *others))),
+    )
+
+
+def _ask(question: Question, law: LossLaw, inference_tokens: float) -> LawPlan:
+    best = _solve(question, law, inference_tokens)
+    point = best.chinchilla
+    flops = lifetime_cost(best.parameters, best.tokens, inference_tokens)
+    chinchilla_flops = lifetime_cost(point.parameters, point.tokens, inference_tokens)
+    reference = lifetime_cost(point.parameters, point.tokens, inference_tokens, question.rates)
+    saved = float(best.saved_fraction)
+    return LawPlan(
+        law=law.name,
+        parameters=float(best.parameters),
+        tokens=float(best.tokens),
+        loss=float(best.loss),
+        chinchilla={"parameters": float(point.parameters), "tokens": float(point.tokens)},
+        saved_fraction=saved,
+        flops_saved_fraction=saved if question.rates.unit == "FLOP" else float(1 - flops / chinchilla_flops),
+        train_cost=float(best.train_cost),
+        inference_cost=float(best.inference_cost),
+        chinchilla_cost=float(reference),
+        in_range=bool(best.in_range),
+    )
+
+
+def _solve(question: Question, law: LossLaw, inference_tokens: float) -> LifetimeOptimum:
+    if question.budget is not None:
+        return best_for_budget(
+            law, lifetime_cost=question.budget, inference_tokens=inference_tokens, rates=question.rates
+        )
+    loss, like = question.loss, question.like
+    if loss is not None and law.name != question.law.name:
+        # A loss belongs to its law: another one is asked about the Chinchilla model that has it.
+        model = question.law.chinchilla(loss=loss)
+        loss, like = None, (float(model.parameters), float(model.tokens))
+    return limited_optimum(
+        law,
+        question.limits,
+        inference_tokens=inference_tokens,
+        loss=loss,
+        like=like,
+        quality_of=question.quality_of,
+        rates=question.rates,
+    )
+
+
+def _ask_others(question: Question) -> tuple[tuple[LawPlan, ...], list[str]]:
+    plans, notes = [], []
+    for law in question.other_laws:
+        try:
+            plans.append(_ask(question, law, question.inference_tokens))
+        except ValueError as error:
+            notes.append(f"no answer under {law.name}: {error}")
+    return tuple(plans), notes
+
+
+def _interval(question: Question) -> dict[str, tuple[float, float]] | None:
+    if question.law.samples is None:
+        return None
+
+    def numbers(law: LossLaw) -> FloatArray:
+        plan = _ask(question, law, question.inference_tokens)
+        return np.array([plan.parameters, plan.tokens, plan.saved_fraction])
+
+    low, high = interval(question.law, numbers)
+    names = ("parameters", "tokens", "saved_fraction")
+    return {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
+
+
+def _regret(question: Question, best: LawPlan) -> float | None:
+    if question.forecast is None:
+        return None
+    return expected_optimum(question.law, question.forecast, loss=best.loss, rates=question.rates).regret_fraction
+
+
+def _repeated(question: Question) -> RepeatedOptimum | None:
+    if question.unique_tokens is None:
+        return None
+    return repeated_optimum(
+        RepeatedDataLaw(question.law, question.unique_tokens),
+        inference_tokens=question.inference_tokens,
+        loss=question.loss,
+        like=question.like,
+        quality_of=question.quality_of,
+        rates=question.rates,
+    )
+
+
+def _range_notes(plans: tuple[LawPlan, ...]) -> list[str]:
+    outside = [plan.law for plan in plans if not plan.in_range]
+    if not outside:
+        return []
+    return [f"outside the range of the runs that the law was fitted on, or that range is unknown: {', '.join(outside)}"]
