@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
 from pathlib import Path
+
+from recipes.config.debugging import DEBUG_VARIABLE
+from recipes.config.nearest import did_you_mean
+from recipes.config.problems import ConfigError, Problem
 
 RUNS = {
     "fit": "Train a recipe.",
@@ -37,24 +42,39 @@ def main(argv: list[str] | None = None) -> int:
         Exit code: 0 done, 2 for a mistake of the user, 130 after Ctrl-C, 143 after SIGTERM.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    if "--debug" in words:
+        words.remove("--debug")
+        os.environ[DEBUG_VARIABLE] = "1"
+    try:
+        return _run(words)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:
+        interrupted = isinstance(stop.__context__, KeyboardInterrupt)  # how the Trainer ends on Ctrl-C
+        return 130 if interrupted else stop.code if isinstance(stop.code, int) else 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `galley list | head` has seen enough
+        return 0
+
+
+def _run(words: list[str]) -> int:
     command, arguments = (words[0], words[1:]) if words else ("--help", [])
     if command in ("-h", "--help", "help"):
         print(_help())
         return 0
     if command in RUNS:
-        from recipes.cli import run_command
+        from recipes.cli import run_cli
 
-        return run_command(words)
-    if command not in _command_files():
-        return _unknown(command)
-    module = importlib.import_module(f"recipes.commands.{command.replace('-', '_')}")
-    try:
-        return int(module.main(arguments))
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has seen enough, as in `galley list | head`
+        run_cli(words)
         return 0
+    if command not in _command_files():
+        hint = did_you_mean(command, [*RUNS, *_command_files()]) or "; see galley --help"
+        raise ConfigError([Problem("command line", "", f"no such command {command!r}{hint}")])
+    module = importlib.import_module(f"recipes.commands.{command.replace('-', '_')}")
+    return int(module.main(arguments))
 
 
 def _command_files() -> dict[str, Path]:
@@ -74,14 +94,6 @@ def _help() -> str:
 def _summary(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
     return docstring.split("\n", 1)[0]
-
-
-def _unknown(command: str) -> int:
-    from recipes.config.nearest import did_you_mean
-
-    hint = did_you_mean(command, [*RUNS, *_command_files()]) or "; see galley --help"
-    print(f"galley: no such command {command!r}{hint}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ Try: galley fit -c yaml/mosaicbert/tiny.yaml (CPU, under three minutes).
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,23 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from callbacks import MetricsCsv, RunFolder
 from recipes.config.checkpoints import check_checkpoint
 from recipes.config.compose import Composed, compose
+from recipes.config.debugging import debugging
 from recipes.config.exports import import_exported
 from recipes.config.faults import fault
 from recipes.config.files import REPOSITORY
-from recipes.config.problems import ConfigError
+from recipes.config.problems import ConfigError, Problem
 from recipes.config.run_check import check_run
 from recipes.config.run_loggers import open_save_dirs
+from recipes.config.settle import settle
 from recipes.config.tree import Node
-from recipes.config.upstream import DEBUG_VARIABLE, Parser, debugging, silence_tips
+from recipes.config.upstream import Parser, silence_tips
 from recipes.run.checkpoint_io import AtomicCheckpointIO
 from recipes.run.folder import new_run_folder, recipe_name
+
+ConfigCheck = Callable[[dict[str, Any]], list[str]]
+"""From the resolved configuration, plain, to the reasons not to run it."""
+SIGTERM_CODE = 143
+"""What a shell and a scheduler understand as ended by SIGTERM: 128 + 15."""
 
 
 class GalleyCLI(LightningCLI):
@@ -39,6 +47,7 @@ class GalleyCLI(LightningCLI):
         tree: The configuration as written, for the places of its values.
         run_folder: Where the run writes; None on the ranks that learn it from rank 0.
         ckpt_path: Go on from this checkpoint, whose hyper-parameters are known to fit.
+        check_config: Receives the resolved configuration; what it returns are reasons not to run.
         print_only: Print the resolved configuration instead of running it.
     """
 
@@ -49,11 +58,13 @@ class GalleyCLI(LightningCLI):
         tree: Node,
         run_folder: Path | None = None,
         ckpt_path: str | None = None,
+        check_config: ConfigCheck | None = None,
         print_only: bool = False,
     ) -> None:
         self.tree = tree
         self.run_folder = run_folder
         self.ckpt_path = ckpt_path
+        self.check_config = check_config
         self.print_only = print_only
         super().__init__(
             args=args,
@@ -84,24 +95,37 @@ class GalleyCLI(LightningCLI):
         assert self.subcommand is not None
         return self._dump(self.subcommand)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run; a mistake of the user that shows only now (a damaged store, say) is told like the others."""
+        with self._faults(building=False):
+            super()._run_subcommand(subcommand)
+
+    @contextmanager
+    def _faults(self, *, building: bool) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            problem = fault(error, self.tree, building=building)
+            if problem is None or debugging():
+                raise
+            raise ConfigError([problem]) from error
+
     def _dump(self, subcommand: str) -> str:
         return self._parser(subcommand).dump(self.config[subcommand], skip_none=False)
 
     def before_instantiate_classes(self) -> None:
-        """Stop here where only the configuration was asked for."""
+        """Let the caller refuse the resolved configuration; stop here where only that was asked for."""
+        refused = self.check_config(yaml.safe_load(self.resolved_config())) if self.check_config else []
+        if refused:
+            raise ConfigError([Problem("", "", message) for message in refused])
         if self.print_only:
             print(self.resolved_config(), end="")
             raise SystemExit(0)
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; what refuses its arguments is told with its place in the configuration."""
-        try:
+        with self._faults(building=True):
             super().instantiate_classes()
-        except Exception as error:
-            problem = fault(error, self.tree, building=True)
-            if problem is None or debugging():
-                raise
-            raise ConfigError([problem]) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the Trainer with what every run has: its folder, its metrics, checkpoints that are whole or absent."""
@@ -116,20 +140,27 @@ class GalleyCLI(LightningCLI):
         return super().instantiate_trainer(**added, **kwargs)
 
 
-def run_cli(argv: list[str], *, run_folder: Path | None = None, ckpt_path: str | None = None) -> GalleyCLI:
+def run_cli(
+    argv: list[str],
+    *,
+    run_folder: Path | None = None,
+    ckpt_path: str | None = None,
+    check_config: ConfigCheck | None = None,
+) -> GalleyCLI:
     """Compose, check and run a configuration.
 
     Args:
         argv: The subcommand and its options, such as `["fit", "-c", "yaml/mosaicbert/tiny.yaml"]`.
         run_folder: Go on in this folder instead of making a new one.
         ckpt_path: Go on from this checkpoint; the caller answers for its fitting the configuration.
+        check_config: Called with the resolved configuration before anything is built; returns reasons not to run.
 
     Returns:
         The command line after its run.
 
     Raises:
         ConfigError: The configuration cannot be run; it holds all faults.
-        SystemExit: Help or the resolved configuration was asked for and has been printed, or SIGTERM ended the run.
+        SystemExit: With 143 after SIGTERM; with 0 after help or the resolved configuration was printed as asked.
     """
     subcommand, *options = argv
     questions = [word for word in options if _is_question(word)]
@@ -140,50 +171,47 @@ def run_cli(argv: list[str], *, run_folder: Path | None = None, ckpt_path: str |
     composed = compose([word for word in options if word != "--print_config"])
     save_dirs = open_save_dirs(composed.tree)
     _check(composed, subcommand)
-    if run_folder is None and not print_only and _is_rank_zero():
-        run_folder = new_run_folder(recipe_name(composed.files, REPOSITORY))
-    for node in save_dirs:
-        node.value = str(run_folder or Path())
+    settle(composed.tree)
     silence_tips()
-    args = {"subcommand": subcommand, subcommand: composed.tree.plain()}
-    return GalleyCLI(args, tree=composed.tree, run_folder=run_folder, ckpt_path=ckpt_path, print_only=print_only)
+    with _folder(composed, run_folder, make=not print_only and _is_rank_zero()) as folder:
+        for node in save_dirs:
+            node.value = str(folder or Path())
+        cli = GalleyCLI(
+            {"subcommand": subcommand, subcommand: composed.tree.plain()},
+            tree=composed.tree,
+            run_folder=folder,
+            ckpt_path=ckpt_path,
+            check_config=check_config,
+            print_only=print_only,
+        )
+    if cli.trainer.received_sigterm:
+        raise SystemExit(SIGTERM_CODE)
+    return cli
 
 
-def run_command(argv: list[str]) -> int:
-    """Run `fit`, `validate`, `test` or `predict` from the command line; mistakes of the user are told, not raised.
-
-    Returns:
-        Exit code: 0 done, 2 for a mistake of the user, 130 after Ctrl-C, 143 after SIGTERM.
-    """
-    if "--debug" in argv:
-        argv = [word for word in argv if word != "--debug"]
-        os.environ[DEBUG_VARIABLE] = "1"
+@contextmanager
+def _folder(composed: Composed, given: Path | None, *, make: bool) -> Iterator[Path | None]:
+    """The folder of a run; a new one that nothing was written to is taken away again after an error."""
+    made = new_run_folder(recipe_name(composed.files, REPOSITORY)) if given is None and make else None
     try:
-        cli = run_cli(argv)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except SIGTERMException:
-        return 143  # Lightning exits with 0, which a scheduler takes for done (#21623)
-    except KeyboardInterrupt:
-        return 130
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # how the Trainer ends on Ctrl-C
-            return 130
-        raise
-    return 143 if cli.trainer.received_sigterm else 0
-
-
-def _is_rank_zero() -> bool:
-    return getattr(rank_zero_only, "rank", 0) == 0  # from the environment that the launcher has set
+        yield given or made
+    except SIGTERMException as stop:
+        raise SystemExit(SIGTERM_CODE) from stop  # Lightning exits with 0, which a scheduler takes for done (#21623)
+    finally:
+        if made is not None and not any(made.iterdir()):
+            made.rmdir()
 
 
 def _is_question(word: str) -> bool:
     return word in ("-h", "--help") or word.partition("=")[0].endswith(".help")
 
 
+def _is_rank_zero() -> bool:
+    return getattr(rank_zero_only, "rank", 0) == 0  # from the environment that the launcher has set
+
+
 def _check(composed: Composed, subcommand: str) -> None:
-    problems = composed.problems + check_run(composed.tree, subcommand)
+    problems = composed.problems + (check_run(composed.tree, subcommand) if composed.complete else [])
     if problems:
         raise ConfigError(problems)
     if _is_rank_zero():

@@ -33,7 +33,7 @@ def load(
     """
     files = config if isinstance(config, list) else [config]
     composed = compose([word for file in files for word in ("-c", str(file))] + list(overrides))
-    problems = composed.problems + check_parts(composed.tree)
+    problems = composed.problems + (check_parts(composed.tree) if composed.complete else [])
     if problems:
         raise ConfigError(problems)
     for notice in composed.notices:

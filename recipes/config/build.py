@@ -6,10 +6,12 @@ from typing import Any
 
 import lightning as L
 
+from recipes.config.debugging import debugging
 from recipes.config.faults import fault
 from recipes.config.problems import ConfigError
+from recipes.config.settle import settle
 from recipes.config.tree import Node
-from recipes.config.upstream import Parser, debugging
+from recipes.config.upstream import Parser
 
 BASES: dict[str, type[L.LightningModule] | type[L.LightningDataModule]] = {
     "model": L.LightningModule,
@@ -26,6 +28,7 @@ def build(tree: Node, sections: tuple[str, ...]) -> dict[str, Any]:
     parser = Parser()
     for name in sections:
         parser.add_lightning_class_args(BASES[name], name, subclass_mode=True, required=False)
+    settle(tree)
     values = {name: tree.value[name].plain() for name in sections if name in tree.value}
     config = parser.parse_object(values)
     try:

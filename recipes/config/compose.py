@@ -27,6 +27,9 @@ class Composed:
     problems: list[Problem] = field(default_factory=list)
     """Faults of the sources themselves: files that are missing or no YAML, words that are no option."""
 
+    complete: bool = True
+    """Whether all files could be read; of an incomplete tree nobody can say what is missing."""
+
     def lay(self, above: Node) -> None:
         """Lay one more source over the tree."""
         self.tree = overlay(self.tree, above, key="", notices=self.notices)
@@ -64,6 +67,7 @@ def _apply(composed: Composed, option: str, value: str) -> None:
             composed.lay(at(composed.tree, option.lstrip("-"), read_value(value)))
     except ConfigError as error:
         composed.problems.extend(error.problems)
+        composed.complete = False
 
 
 def _read_file(path: Path, *, name: str) -> Node:

@@ -24,7 +24,8 @@ LIBRARIES = (
 def exported_classes() -> tuple[str, ...]:
     """Class paths of all public classes of this repository, such as `modules.encoder.MosaicBert`; imports nothing."""
     stubs = (stub for package in PACKAGES for stub in sorted((REPOSITORY / package).rglob("__init__.pyi")))
-    return tuple(dict.fromkeys(path for stub in stubs for path in _classes_of(stub)))
+    paths = dict.fromkeys(path for stub in stubs for path in _classes_of(stub))
+    return tuple(path for path in paths if not _has_shorter(path, set(paths)))
 
 
 @cache
@@ -52,6 +53,7 @@ def import_exported() -> list[type]:
 
 
 def _classes_of(stub: Path) -> Iterator[str]:
+    """Class paths that the stub of a package exports, those of its plain modules included."""
     package = ".".join(stub.parent.relative_to(REPOSITORY).parts)
     for statement in ast.parse(stub.read_text()).body:
         if not isinstance(statement, ast.ImportFrom):
@@ -59,16 +61,23 @@ def _classes_of(stub: Path) -> Iterator[str]:
         names = [alias.name for alias in statement.names]
         if statement.module is None:  # `from . import encoder`: the public classes of a module that is no package
             for name in names:
-                module = stub.parent / f"{name}.py"
-                yield from (f"{package}.{name}.{found}" for found in _defined(module) if not found.startswith("_"))
+                yield from (f"{package}.{name}.{found}" for found in _defined(stub.parent / name) if found[0] != "_")
         else:
-            base = stub.parent.joinpath(*statement.module.split("."))
-            defined = _defined(base.with_suffix(".py")) | _defined(base / "__init__.py")
+            defined = _defined(stub.parent.joinpath(*statement.module.split(".")))
             yield from (f"{package}.{name}" for name in names if name in defined)
 
 
 @cache
-def _defined(file: Path) -> frozenset[str]:
-    """Names of the classes that stand at the top of a file; none where there is no such file."""
-    body = ast.parse(file.read_text()).body if file.is_file() else []
-    return frozenset(statement.name for statement in body if isinstance(statement, ast.ClassDef))
+def _defined(place: Path) -> tuple[str, ...]:
+    """Names of the classes of a module (defined in it) or of a package (exported by it)."""
+    stub, module = place / "__init__.pyi", place.with_suffix(".py")
+    if stub.is_file():
+        return tuple(path.rsplit(".", 1)[-1] for path in _classes_of(stub))
+    body = ast.parse(module.read_text()).body if module.is_file() else []
+    return tuple(statement.name for statement in body if isinstance(statement, ast.ClassDef))
+
+
+def _has_shorter(path: str, paths: set[str]) -> bool:
+    """Whether a package further up exports the same name."""
+    parts = path.split(".")
+    return any(".".join([*parts[:depth], parts[-1]]) in paths for depth in range(1, len(parts) - 1))

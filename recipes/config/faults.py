@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import sysconfig
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from recipes.config.classes import UnusableClassError, missing_package, resolve
 from recipes.config.exports import PACKAGES
 from recipes.config.files import REPOSITORY
 from recipes.config.problems import Problem
 from recipes.config.tree import Node
+from recipes.config.upstream import constructor_error
+
+STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
-def fault(error: Exception, tree: Node, *, building: bool) -> Problem | None:
+def fault(error: BaseException, tree: Node, *, building: bool) -> Problem | None:
     """The user's mistake behind an exception, or None where it is a defect that needs its traceback.
 
     A class that refuses its arguments is a mistake, and so is every ValueError and missing file that our own code
@@ -25,19 +31,22 @@ def fault(error: Exception, tree: Node, *, building: bool) -> Problem | None:
         tree: The configuration of the run.
         building: Whether classes were being built from the configuration; else the run was on its way.
     """
+    error = constructor_error(error)
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     source, key = _place(frames, tree)
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in PACKAGES:
         return Problem(source, key, missing_package(error))
-    told = isinstance(error, ValueError | OSError | ImportError) or type(error).__name__ == "MisconfigurationException"
-    if told and (building or _is_ours(frames[-1])):
+    told = isinstance(error, ValueError | OSError | ImportError | MisconfigurationException)
+    if told and (building or _is_ours(frames)):
         return Problem(source, key, " ".join(str(error).split()))
     return None
 
 
-def _is_ours(frame: FrameType) -> bool:
-    file = Path(frame.f_code.co_filename)
-    return any(file.is_relative_to(REPOSITORY / package) for package in PACKAGES)
+def _is_ours(frames: list[FrameType]) -> bool:
+    """Whether the innermost code, that of Python itself aside, is of this repository."""
+    files = [Path(frame.f_code.co_filename) for frame in frames]
+    foreign = [file for file in files if not file.is_relative_to(STANDARD_LIBRARY) or "site-packages" in file.parts]
+    return any(foreign[-1].is_relative_to(REPOSITORY / package) for package in PACKAGES)
 
 
 def _place(frames: list[FrameType], tree: Node) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from recipes.config.problems import Problem
 from recipes.config.tree import Node
 
-FILE_NAMES = ("file", "files", "ckpt_path", "init_from")
+FILE_NAMES = ("file", "files", "paths", "ckpt_path", "init_from")
 """Parameters with such a name, or with `_file`, `_files` at the end, name files that are read."""
 
 

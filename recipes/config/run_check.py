@@ -40,12 +40,11 @@ def check_run(tree: Node, subcommand: str) -> list[Problem]:
     return _check_sections(tree, sections) + _check_machine(tree)
 
 
-def check_parts(tree: Node) -> list[Problem]:
-    """All problems of a configuration of which only `model` and `data` are built, whatever seed and machine."""
-    sections: dict[str, Any] = {section.name: section for section in _parts(data_required=False)}
-    others = ("seed_everything", "ckpt_path", "weights_only", "return_predictions")
-    sections |= {name: _Section(name, Any) for name in others}
-    return _check_sections(tree, sections)
+def check_parts(tree: Node, names: tuple[str, ...] = ("model", "data")) -> list[Problem]:
+    """All problems of the sections `names`, whatever the others and the machine; a section may be absent."""
+    sections = {section.name: section for section in _parts(data_required=False)}
+    present = {name: tree.value[name] for name in names if name in tree.value}
+    return [p for name, node in present.items() for p in check_value(node, sections[name].annotation, key=name)]
 
 
 def _parts(*, data_required: bool) -> tuple[_Section, ...]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,15 +17,8 @@ from jsonargparse import _completions_jsonschema, _typehints
 from jsonargparse._parameter_resolvers import ParamData, get_signature_parameters
 from lightning.pytorch.cli import LightningArgumentParser
 
+from recipes.config.debugging import debugging
 from recipes.config.problems import ConfigError, Problem
-
-DEBUG_VARIABLE = "GALLEY_DEBUG"
-"""Environment variable that brings tracebacks back (`--debug` sets it); JSONARGPARSE_DEBUG=true shows the parsing."""
-
-
-def debugging() -> bool:
-    """Whether the user asked for tracebacks instead of one-line errors."""
-    return DEBUG_VARIABLE in os.environ
 
 
 @cache
@@ -75,6 +68,13 @@ def _cause(message: str) -> str:
     return " ".join(useful)
 
 
+def constructor_error(error: BaseException) -> BaseException:
+    """What a constructor raised, out of the error that the parser wraps around it for every member of a union."""
+    while "Does not validate against" in str(error) and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return error
+
+
 @contextmanager
 def schema_of_any_class() -> Iterator[None]:
     """Lets the JSON Schema be made of a parser that has `type[...]` or `Any` members.
@@ -97,7 +97,8 @@ def schema_of_any_class() -> Iterator[None]:
 
 
 def silence_tips() -> None:
-    """Take Lightning's advertisements (litlogger, litmodels) out of its log."""
+    """Take out of Lightning's output what tells a user nothing: advertisements and a deprecation of its own making."""
+    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
 
 

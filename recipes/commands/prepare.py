@@ -1,0 +1,33 @@
+"""Prepare the data of a recipe ahead of its run: galley prepare -c yaml/... [--data...]."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+def main(argv: list[str]) -> int:
+    """Build only `data` of a configuration and call its `prepare_data()`; a second call has nothing left to do."""
+    if not argv or "-h" in argv or "--help" in argv:
+        print(f"usage: galley prepare -c YAML [-c OVERLAY] [--data.KEY=VALUE]\n\n{__doc__}")
+        return 0 if argv else 2
+    from recipes.config.build import build
+    from recipes.config.compose import compose
+    from recipes.config.problems import ConfigError, Problem
+    from recipes.config.run_check import check_parts
+    from recipes.config.upstream import silence_tips
+
+    silence_tips()
+    composed = compose(argv)
+    problems = composed.problems + (check_parts(composed.tree, ("data",)) if composed.complete else [])
+    if problems:
+        raise ConfigError(problems)
+    for notice in composed.notices:
+        print(notice, file=sys.stderr)
+    data = build(composed.tree, ("data",))["data"]
+    if data is None:
+        raise ConfigError([Problem("", "data", "missing: there is nothing to prepare")])
+    started_s = time.monotonic()
+    data.prepare_data()
+    print(f"prepared in {time.monotonic() - started_s:.1f} s")
+    return 0
