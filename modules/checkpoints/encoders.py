@@ -84,7 +84,7 @@ def _layout_for(encoder: Encoder) -> Layout:
             return MOSAICBERT
     parts = f"{type(positions).__name__}, {type(feedforward).__name__}"
     raise ValueError(
-        f"no Hugging Face layout for this encoder ({parts}): only the parts of BERT and MosaicBERT have one"
+        f"no Hugging Face layout for an encoder with {parts}: only the parts of BERT and MosaicBERT have one"
     )
 
 
