@@ -11,7 +11,7 @@ from modules.scaling.arrays import FloatArray
 from modules.scaling.constraints import NO_LIMITS, Limits, best_for_budget, limited_optimum
 from modules.scaling.demand import DemandDistribution, expected_optimum
 from modules.scaling.law import LossLaw
-from modules.scaling.lifetime import LifetimeOptimum, lifetime_cost
+from modules.scaling.lifetime import LifetimeOptimum, lifetime_cost, optimal_demand
 from modules.scaling.rates import FLOPS, CostRates
 from modules.scaling.repetition import RepeatedDataLaw, RepeatedOptimum, repeated_optimum
 from modules.scaling.uncertainty import interval
@@ -103,6 +103,8 @@ class Plan:
         demands: The answer of the chosen law if the demand is ten times smaller, as stated, ten times larger.
         interval: 80 % bootstrap intervals of `parameters`, `tokens`, `saved_fraction`; None without samples.
         regret_fraction: Expected extra cost of not knowing the demand; None where it is a number.
+        run_optimal_for: The demand for which the run given as `like` is itself optimal; negative for an under-trained run,
+            None where no run was given.
         repeated: The answer when data repeat; None where there are enough.
         notes: What limits the answer.
     """
@@ -114,6 +116,7 @@ class Plan:
     demands: tuple[tuple[float, LawPlan], ...]
     interval: dict[str, tuple[float, float]] | None
     regret_fraction: float | None
+    run_optimal_for: float | None
     repeated: RepeatedOptimum | None
     notes: tuple[str, ...]
 
@@ -127,6 +130,7 @@ class Plan:
             "demands": [{"inference_tokens": tokens, **asdict(plan)} for tokens, plan in self.demands],
             "interval": self.interval,
             "regret_fraction": self.regret_fraction,
+            "run_optimal_for": self.run_optimal_for,
             "repeated": None if self.repeated is None else asdict(self.repeated),
             "notes": list(self.notes),
         }
@@ -149,6 +153,7 @@ def make_plan(question: Question) -> Plan:
         demands=tuple((tokens, _ask(question, question.law, tokens)) for tokens in demands),
         interval=_interval(question),
         regret_fraction=_regret(question, best),
+        run_optimal_for=_inverse(question),
         repeated=_repeated(question),
         notes=tuple(notes + _range_notes((best, *others))),
     )
@@ -226,6 +231,12 @@ def _regret(question: Question, best: LawPlan) -> float | None:
     return expected_optimum(question.law, question.forecast, loss=best.loss, rates=question.rates).regret_fraction
 
 
+def _inverse(question: Question) -> float | None:
+    if question.like is None:
+        return None
+    return float(optimal_demand(question.law, *question.like, question.rates))
+
+
 def _repeated(question: Question) -> RepeatedOptimum | None:
     if question.unique_tokens is None:
         return None
@@ -243,4 +254,4 @@ def _range_notes(plans: tuple[LawPlan, ...]) -> list[str]:
     outside = [plan.law for plan in plans if not plan.in_range]
     if not outside:
         return []
-    return [f"outside the range of the runs that the law was fitted on, or that range is unknown: {', '.join(outside)}"]
+    return [f"outside the runs that the law was fitted on, or those are unknown: {', '.join(outside)}"]

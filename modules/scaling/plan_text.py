@@ -56,6 +56,10 @@ def _extra_lines(plan: Plan) -> list[str]:
             "The demand is uncertain: the plan is optimal for its mean and costs "
             f"{format_percent(plan.regret_fraction)} more, on average, than one made with foresight."
         )
+    if plan.run_optimal_for is not None:
+        demand = format_count(plan.run_optimal_for)
+        right = f"optimal for a demand of {demand}" if plan.run_optimal_for >= 0 else "under-trained for any demand"
+        lines.append(f"The run itself is {right} ({plan.best.law}).")
     if plan.repeated is not None:
         run = plan.repeated
         lines.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,10 +56,11 @@ def _draw_over_demand(size_axes: Axes, saving_axes: Axes, question: Question, pl
     demands = middle * np.geomspace(1e-2, 1e2, 200)
     shown = {answer.law: answer for answer in (plan.best, *plan.other_laws)}
     laws = [law for law in (question.law, *question.other_laws) if law.name in shown]
-    for law, colour in zip(laws, COLOURS, strict=False):
+    for law, colour in zip(laws, cycle(COLOURS), strict=False):
+        style = "-" if law is question.law else "--"
         free = lifetime_optimum(law, loss=shown[law.name].loss, inference_tokens=demands, rates=question.rates)
-        size_axes.plot(demands, free.parameters / free.chinchilla.parameters, color=colour, label=law.name)
-        saving_axes.plot(demands, 100 * free.saved_fraction, color=colour, label=law.name)
+        size_axes.plot(demands, free.parameters / free.chinchilla.parameters, style, color=colour, label=law.name)
+        saving_axes.plot(demands, 100 * free.saved_fraction, style, color=colour, label=law.name)
     for axes in (size_axes, saving_axes):
         axes.axvline(middle, color="black", linewidth=0.8, linestyle=":")
         axes.set(xscale="log", xlim=(demands[0], demands[-1]), xlabel="lifetime inference tokens")
