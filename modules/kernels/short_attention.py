@@ -22,6 +22,9 @@ MAX_SEQLEN = 128
 HEAD_DIMS = (16, 32, 64, 128)
 """Channels per head that fill a tile without remainder."""
 
+DTYPES = (torch.float16, torch.bfloat16)
+"""Types of q, k and v on a GPU: float32 tiles of 128 tokens overflow its registers. The interpreter takes float32."""
+
 _LOG2_E = tl.constexpr(1.4426950408889634)  # scores are kept in units of log 2, because a GPU computes exp through exp2
 
 
@@ -37,7 +40,7 @@ def short_attention(
     """`modules.kernels.ragged_attention` for documents of at most 128 tokens; compiles without a graph break.
 
     Args:
-        q_THC: Queries, float32, float16 or bfloat16; q, k and v may be strided views of one packed [T, 3, H, C].
+        q_THC: Queries, float16 or bfloat16; q, k and v may be strided views of one packed [T, 3, H, C].
         k_THC: Keys.
         v_THC: Values.
         cu_seqlens: int32[B+1], where each document starts; documents may be empty, T may exceed the last entry.
@@ -48,12 +51,14 @@ def short_attention(
         out_THC, exactly zero past `cu_seqlens[-1]`, where the gradients are exactly zero too.
 
     Raises:
-        ValueError: `max_seqlen` or the number of channels does not fit a tile.
+        ValueError: `max_seqlen`, the number of channels or the dtype does not fit a tile.
     """
-    if not 1 <= max_seqlen <= MAX_SEQLEN:
-        raise ValueError(f"max_seqlen={max_seqlen} must be in [1, {MAX_SEQLEN}] for the one-tile kernel")
+    if max_seqlen > MAX_SEQLEN:
+        raise ValueError(f"max_seqlen={max_seqlen} must be <= {MAX_SEQLEN} for the one-tile kernel")
     if q_THC.shape[-1] not in HEAD_DIMS:
         raise ValueError(f"head_dim={q_THC.shape[-1]} must be one of {HEAD_DIMS} for the one-tile kernel")
+    if q_THC.is_cuda and q_THC.dtype not in DTYPES:
+        raise ValueError(f"dtype={q_THC.dtype} must be one of {DTYPES} for the one-tile kernel")
     return _forward_op(q_THC, k_THC, v_THC, cu_seqlens, slopes_H, max_seqlen)[0]
 
 
@@ -94,7 +99,7 @@ def _store_zeros(
 @triton.jit
 def _scores(q, k, slopes, head, length, scale, HAS_SLOPES: tl.constexpr, BLOCK_S: tl.constexpr):
     """Scaled and biased scores of one tile, fp32, in units of log 2; -inf where the key lies past the document."""
-    scores = tl.dot(q, tl.trans(k), input_precision="ieee") * (scale * _LOG2_E)
+    scores = tl.dot(q, tl.trans(k)) * (scale * _LOG2_E)
     query = tl.arange(0, BLOCK_S)[:, None]
     key = tl.arange(0, BLOCK_S)[None, :]
     if HAS_SLOPES:
@@ -119,7 +124,7 @@ def _forward_kernel(
         highest = tl.max(scores, 1)
         weights = tl.exp2(scores - highest[:, None])
         total = tl.sum(weights, 1)
-        out_tile = tl.dot(weights.to(v_tile.dtype), v_tile, input_precision="ieee") / total[:, None]
+        out_tile = tl.dot(weights.to(v_tile.dtype), v_tile) / total[:, None]
         _store(out, out_tile, start, length, head, NUM_HEADS, C, BLOCK_S)
         row = tl.arange(0, BLOCK_S)
         pointers = lse + head.to(tl.int64) * num_tokens + start + row
@@ -148,14 +153,14 @@ def _backward_kernel(
         lse_row = tl.load(pointers, mask=row < length, other=float("inf"))  # rows past the document: probability 0
         scores = _scores(q_tile, k_tile, slopes, head, length, scale, HAS_SLOPES, BLOCK_S)
         probs = tl.exp2(scores - lse_row[:, None])
-        dv_tile = tl.dot(tl.trans(probs.to(do_tile.dtype)), do_tile, input_precision="ieee")
+        dv_tile = tl.dot(tl.trans(probs.to(do_tile.dtype)), do_tile)
         _store(dv, dv_tile, start, length, head, NUM_HEADS, C, BLOCK_S)
-        dprobs = tl.dot(do_tile, tl.trans(v_tile), input_precision="ieee")
+        dprobs = tl.dot(do_tile, tl.trans(v_tile))
         # The whole row is in the tile: the softmax needs no saved output to subtract its mean gradient.
         dscores = (probs * (dprobs - tl.sum(probs * dprobs, 1)[:, None])).to(q_tile.dtype)
-        dq_tile = tl.dot(dscores, k_tile, input_precision="ieee") * scale
+        dq_tile = tl.dot(dscores, k_tile) * scale
         _store(dq, dq_tile, start, length, head, NUM_HEADS, C, BLOCK_S)
-        dk_tile = tl.dot(tl.trans(dscores), q_tile, input_precision="ieee") * scale
+        dk_tile = tl.dot(tl.trans(dscores), q_tile) * scale
         _store(dk, dk_tile, start, length, head, NUM_HEADS, C, BLOCK_S)
     filler = tl.load(cu_seqlens + num_documents) + document * BLOCK_S
     _store_zeros(dq, filler, num_tokens, num_documents, head, NUM_HEADS, C, BLOCK_S)

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modules.layers.documents import document_of_token
+
 
 @dataclass(frozen=True)
 class Padding:
@@ -38,17 +40,11 @@ class Padding:
         token_BS = start_B[:, None] + torch.arange(num_slots, device=cu_seqlens.device)
         token_BS = token_BS.masked_fill(token_BS >= end_B[:, None], -1)
 
+        document_T = document_of_token(num_tokens, cu_seqlens)
+        is_filler_T = document_T == start_B.shape[0]
         token_T = torch.arange(num_tokens, device=cu_seqlens.device)
-        document_T = torch.bucketize(token_T, end_B, right=True)  # the first document that ends later; skips empty ones
-        is_filler_T = document_T == end_B.shape[0]
-        document_T = document_T.masked_fill(is_filler_T, 0)
-        slot_T = document_T * num_slots + token_T - start_B[document_T]
+        slot_T = document_T * num_slots + token_T - cu_seqlens.long()[document_T]
         return cls(slot_T.masked_fill(is_filler_T, -1), token_BS)
-
-    @property
-    def is_real_T(self) -> Tensor:
-        """bool[T], False for filler."""
-        return self.slot_T >= 0
 
     @property
     def is_real_BS(self) -> Tensor:
