@@ -6,56 +6,60 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datamodules.text import Corpus, HuggingFace, JsonLines, Parquet, PythonSources, TextFiles, files
+from datamodules.text import HuggingFace, JsonLines, Parquet, PythonSources, TextFiles, files
+from datamodules.text.files import FileCorpus
 from datamodules.text.python_sources import split_source
 
 TEXTS = ["eins", "zwei\nZeilen", "dr\u00e9i \u2028 Trenner", "vier " * 40, "f\u00fcnf"]
 
 
-def write_json_lines(folder: Path) -> Corpus:
+def write_json_lines(folder: Path) -> FileCorpus:
     (folder / "a.jsonl").write_text("".join(json.dumps({"body": text}) + "\n" for text in TEXTS[:3]))
     with gzip.open(folder / "b.jsonl.gz", "wt") as file:
         file.write("".join(json.dumps({"body": text, "n": 1}) + "\n" for text in ["  ", *TEXTS[3:]]))
     return JsonLines([str(folder / "*.jsonl"), str(folder / "*.gz")], field="body")
 
 
-def write_parquet(folder: Path) -> Corpus:
+def write_parquet(folder: Path) -> FileCorpus:
     pq.write_table(pa.table({"body": [*TEXTS[:2], None, *TEXTS[2:]]}), folder / "a.parquet", row_group_size=2)
     return Parquet(str(folder / "*.parquet"), column="body")
 
 
-def write_files(folder: Path) -> Corpus:
+def write_files(folder: Path) -> FileCorpus:
     for number, text in enumerate(TEXTS):
         (folder / f"{number}.txt").write_text(text)
     return TextFiles(str(folder / "**" / "*.txt"), document="file")
 
 
 @pytest.mark.parametrize("write", [write_json_lines, write_parquet, write_files])
-def test_documents_come_once_and_in_order(write: Callable[[Path], Corpus], tmp_path: Path) -> None:
+def test_documents_come_once_and_in_order(write: Callable[[Path], FileCorpus], tmp_path: Path) -> None:
     corpus = write(tmp_path)
     assert list(corpus) == TEXTS
     assert [text for piece in corpus.pieces() for text in corpus.documents(piece)] == TEXTS
 
 
 @pytest.mark.parametrize("write", [write_json_lines, write_parquet, write_files])
-def test_digest_follows_the_content_not_the_folder(write: Callable[[Path], Corpus], tmp_path: Path) -> None:
+def test_digest_follows_the_content_not_the_folder(write: Callable[[Path], FileCorpus], tmp_path: Path) -> None:
     corpus = write(tmp_path)
     digest = corpus.digest()
     moved = tmp_path.rename(tmp_path.with_name(tmp_path.name + "_moved"))
-    again = type(corpus)([pattern.replace(str(tmp_path), str(moved)) for pattern in corpus.paths], **corpus.settings())
-    assert again.digest() == digest
+    corpus.paths = [pattern.replace(str(tmp_path), str(moved)) for pattern in corpus.paths]
+    assert corpus.digest() == digest
     changed = next(path for path in sorted(moved.iterdir()))
     changed.write_bytes(changed.read_bytes() + b" ")
-    assert again.digest() != digest
+    assert corpus.digest() != digest
 
 
 @pytest.mark.parametrize("document", ["line", "paragraph"])
-def test_lines_and_paragraphs(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_and_paragraphs(
+    document: Literal["line", "paragraph"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "poem.txt"
     path.write_text("eins\nzwei\n\n \ndrei\r\nvier")
     expected = {"line": ["eins", "zwei", "drei", "vier"], "paragraph": ["eins\nzwei", "drei\nvier"]}

@@ -1,13 +1,16 @@
 """Packs hold neighbouring documents, each once, never more than fit."""
 
+from itertools import pairwise
+
 import numpy as np
+import pytest
 
 from datamodules.text import TokenStore, packing
 from datamodules.text.packing import PackedDocuments
 from datamodules.text.split import Split
 
 
-def test_packs_hold_each_document_once_and_never_too_much(store: TokenStore, monkeypatch) -> None:
+def test_packs_hold_each_document_once_and_never_too_much(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     split = Split(len(store), 50, held_out=False)
     for block in (2**20, 100):
         monkeypatch.setattr(packing, "BLOCK_DOCUMENTS", block)
@@ -24,6 +27,6 @@ def test_packs_are_filled_greedily(store: TokenStore) -> None:
     split = Split(len(store), 0, held_out=False)
     packed = PackedDocuments(store, split, max_seqlen=96)
     parts = packed.documents(np.arange(len(packed)))
-    for part, following in zip(parts[:-1], parts[1:], strict=True):
+    for part, following in pairwise(parts):
         size = sum(min(len(store[int(n)]) + 2, 96) for n in [*part, following[0]])
         assert size > 96 or len(part) == packed.max_documents

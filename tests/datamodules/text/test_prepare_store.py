@@ -24,11 +24,11 @@ prepare_store(JsonLines(sys.argv[1]), BytePairTokenizer(300, train_bytes=50_000)
 
 @pytest.fixture(scope="module")
 def many_files(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> JsonLines:
-    """Twelve files of 1 MB and more, so that each makes a shard."""
+    """Six files of 1 MB and more, so that each makes a shard."""
     folder = tmp_path_factory.mktemp("many")
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     repeats = -(-(2**20) // len(lines))
-    for number in range(12):
+    for number in range(6):
         (folder / f"{number:02d}.jsonl").write_text(lines * repeats)
     return JsonLines(str(folder / "*.jsonl"))
 
@@ -40,13 +40,13 @@ def test_a_killed_preparation_leaves_nothing_and_the_next_goes_on(many_files: Js
     folder = store_folder(many_files, tokenizer, tmp_path)
     partial = folder.with_name(folder.name + ".partial")
     deadline_s = time.monotonic() + 60
-    while len(list(partial.glob("shard-*.json"))) < 3 and time.monotonic() < deadline_s:
+    while len(list(partial.glob("shard-*.json"))) < 2 and time.monotonic() < deadline_s:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)  # the parent alone: its worker must notice
     process.wait()
     assert not folder.exists()
-    done = {path.name: path.stat().st_mtime_ns for path in partial.glob("shard-*.json")}
-    assert 3 <= len(done) < 12
+    done = list(partial.glob("shard-*.json"))
+    assert 2 <= len(done) < 6
     damaged = partial / "shard-000001.tokens"
     damaged.write_bytes(damaged.read_bytes()[:-2])
     inode = (partial / "shard-000000.tokens").stat().st_ino
@@ -80,16 +80,20 @@ def test_two_processes_make_the_same_store_as_one(many_files: JsonLines, tmp_pat
     assert one.meta == two.meta
 
 
-def test_a_second_call_reads_only_the_index(store: TokenStore, corpus: JsonLines, tokenizer, root: Path, capfd) -> None:
-    start_s = time.monotonic()
+def test_a_second_call_tokenizes_nothing(
+    store: TokenStore,
+    corpus: JsonLines,
+    tokenizer: BytePairTokenizer,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)
     assert prepare_store(corpus, tokenizer, root) == store.folder
-    assert capfd.readouterr().err == ""
-    assert time.monotonic() - start_s < 5
 
 
 def test_shards_follow_the_corpus_alone(many_files: JsonLines, tmp_path: Path) -> None:
     plan = plan_shards(many_files, tmp_path, "uint16")
-    assert [shard.number for shard in plan] == list(range(12))
+    assert [shard.number for shard in plan] == list(range(6))
     assert [piece for shard in plan for piece in shard.pieces] == many_files.pieces()
     assert plan == plan_shards(many_files, tmp_path, "uint16")
 

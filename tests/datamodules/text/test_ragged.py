@@ -1,5 +1,7 @@
 """Documents laid out equal what Hugging Face's truncation gives (acceptance test 15)."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -18,7 +20,7 @@ def test_documents_equal_truncated_tokenization(max_seqlen: int, store: TokenSto
     numbers = np.array([0, len(store) - 1, 5, 5, *range(100, 400)])
     ids, bounds = gather_documents(store, numbers, max_seqlen, ENDS)
     expected = tokenizer([texts[number] for number in numbers], truncation=True, max_length=max_seqlen)["input_ids"]
-    assert [ids[start:stop].tolist() for start, stop in zip(bounds[:-1], bounds[1:], strict=True)] == expected
+    assert [ids[start:stop].tolist() for start, stop in pairwise(bounds)] == expected
 
 
 def test_layout_of_a_short_batch(store: TokenStore) -> None:
