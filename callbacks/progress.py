@@ -40,6 +40,11 @@ class Progress(ProgressBar):
         self._started_at = 0.0
         self._started_step = 0
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether anything is shown; only on rank 0 (`LightningModule.print` asks)."""
+        return self._enabled
+
     def disable(self) -> None:
         self._enabled = False
 

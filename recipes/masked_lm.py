@@ -75,6 +75,7 @@ class MaskedLM(L.LightningModule):
         self.predict_what = predict
         self.vocabulary: Vocabulary | None = None
         self.tokens = 0  # real tokens trained on, by all ranks
+        self._is_built = False
         self._means = {stage: TokenMeans("loss", "accuracy") for stage in ("train", "val", "test")}
 
     # Building
@@ -83,8 +84,9 @@ class MaskedLM(L.LightningModule):
         self.vocabulary = self.trainer.datamodule.vocabulary  # type: ignore[attr-defined]
 
     def configure_model(self) -> None:
-        if self.vocabulary is None or self.encoder.is_configured:
-            return  # outside a run `on_load_checkpoint` knows the vocabulary
+        if self.vocabulary is None or self._is_built:
+            return  # outside a run `on_load_checkpoint` knows the vocabulary; Lightning calls this for every stage
+        self._is_built = True
         self.encoder.set_vocabulary(self.vocabulary.size)
         if self.init_from is not None:
             load_encoder_weights(self.encoder, self.init_from)
@@ -105,6 +107,7 @@ class MaskedLM(L.LightningModule):
     # Training
 
     def training_step(self, batch: list[RaggedText], batch_idx: int) -> Tensor:
+        self.zero_grad()
         weight, tokens = self._global_weight(batch)
         *first, last = batch
         for micro in first:  # their gradients add up here; ranks exchange them in Lightning's backward pass of the last
@@ -116,6 +119,9 @@ class MaskedLM(L.LightningModule):
             self._log_means("train")
             self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
+
+    def optimizer_zero_grad(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: Lightning calls this between `training_step` and its backward pass, where gradients are summing up."""
 
     def on_train_end(self) -> None:
         entropy = self.vocabulary.unigram_entropy if self.vocabulary is not None else float("nan")
