@@ -47,6 +47,6 @@ def _attend(q_NHC: Tensor, k_NHC: Tensor, v_NHC: Tensor, slopes_H: Tensor | None
     scores_HNN = scores_HNN.to(torch.promote_types(q_NHC.dtype, torch.float32))  # softmax and bias in fp32 or better
     if slopes_H is not None:
         place_N = torch.arange(q_NHC.shape[0], device=q_NHC.device)
-        scores_HNN = scores_HNN - slopes_H[:, None, None] * (place_N[:, None] - place_N).abs()
+        scores_HNN = scores_HNN - slopes_H.to(scores_HNN)[:, None, None] * (place_N[:, None] - place_N).abs()
     probs_HNN = F.dropout(scores_HNN.softmax(dim=-1).to(v_NHC.dtype), dropout)
     return torch.einsum("hij,jhc->ihc", probs_HNN, v_NHC)

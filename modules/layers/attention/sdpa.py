@@ -46,6 +46,7 @@ def _mask(is_key_BS: Tensor, slopes_H: Tensor | None, dtype: torch.dtype) -> Ten
     if slopes_H is None:
         bias_HSS = torch.zeros(1, num_slots, num_slots, dtype=dtype, device=is_key_BS.device)
     else:
+        slopes_H = slopes_H.to(torch.promote_types(dtype, torch.float32))  # round the product, not its factors
         bias_HSS = (-slopes_H[:, None, None] * (place_S[:, None] - place_S).abs()).to(dtype)
     return torch.where(is_key_BS[:, None, None, :], bias_HSS, float("-inf"))
 

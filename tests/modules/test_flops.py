@@ -1,0 +1,170 @@
+"""FLOPs by formula against the paper's table, against torch's own counter, and the peaks of devices."""
+
+import pytest
+import torch
+from torch import nn
+
+from modules.contracts import CostProfile
+from modules.encoder import Bert, MosaicBert
+from modules.flops import (
+    count_flops,
+    count_parameters,
+    encoder_cost_profile,
+    encoder_flops,
+    flops_of_encoder,
+    peak_flops_per_s,
+    train_flops_6n,
+    train_flops_llm_foundry,
+    train_flops_palm,
+)
+from modules.flops.peaks import named_peak_flops_per_s
+from modules.layers import GatedLinearUnit, ReferenceAttention
+
+BASE = {"num_layers": 12, "dim": 768, "hidden_dim": 3072}
+LARGE = {"num_layers": 24, "dim": 1024, "hidden_dim": 4096}
+
+
+@pytest.mark.parametrize(
+    ("size", "seqlen", "linear", "attention", "head", "train", "attention_share"),
+    [
+        (BASE, 128, 226.5, 4.7, 14.4, 737, 0.019),
+        (BASE, 512, 226.5, 18.9, 14.4, 779, 0.073),
+        (BASE, 2048, 226.5, 75.5, 14.4, 949, 0.24),
+        (LARGE, 128, 805, 12.6, 19.4, 2512, 0.015),
+    ],
+)
+def test_table_of_mosaicbert(
+    size: dict[str, int],
+    seqlen: int,
+    linear: float,
+    attention: float,
+    head: float,
+    train: float,
+    attention_share: float,
+) -> None:
+    flops = encoder_flops(**size, gated=True, num_vocab_rows=30528, seqlen=seqlen, head_fraction=0.3)
+    # One unit in the last place that the table prints
+    assert flops.linear / 1e6 == pytest.approx(linear, abs=0.5 if linear == 805 else 0.05)
+    assert flops.attention / 1e6 == pytest.approx(attention, abs=0.05)
+    assert flops.head / 1e6 == pytest.approx(head, abs=0.05)
+    assert flops.train / 1e6 == pytest.approx(train, abs=0.5)
+    assert flops.attention / flops.forward == pytest.approx(attention_share, abs=0.0051)
+
+
+@pytest.mark.parametrize(("kind", "gated"), [(MosaicBert, True), (Bert, False)])
+def test_weights_of_an_encoder_give_the_same_as_its_numbers(kind: type[MosaicBert | Bert], gated: bool) -> None:
+    encoder = kind(1000, dim=64, num_layers=3, num_heads=4)
+    by_numbers = encoder_flops(
+        num_layers=3,
+        dim=64,
+        hidden_dim=256,
+        gated=gated,
+        num_vocab_rows=encoder.num_vocab_rows,
+        seqlen=32,
+        head_fraction=0.15,
+    )
+    assert flops_of_encoder(encoder, seqlen=32, head_fraction=0.15) == by_numbers
+
+
+def test_formula_equals_what_torch_counts() -> None:
+    encoder = MosaicBert(1000, dim=64, num_layers=2, num_heads=4, attention=ReferenceAttention())
+    input_ids, cu_seqlens = torch.arange(96), torch.tensor([0, 32, 64, 96], dtype=torch.int32)
+
+    def step() -> None:
+        hidden_TD, _ = encoder(input_ids, cu_seqlens, 32)
+        encoder.logits(hidden_TD).sum().backward()
+
+    expected = flops_of_encoder(encoder, seqlen=32, head_fraction=1.0).train * 96
+    assert count_flops(step) == pytest.approx(expected, rel=1e-12)
+
+
+def test_weights_that_are_no_matrices_are_refused() -> None:
+    class Experts(GatedLinearUnit):
+        def __init__(self, dim: int) -> None:
+            super().__init__(dim, hidden_dim=8)
+            self.experts = nn.Parameter(torch.zeros(4, 8, dim))
+
+    with pytest.raises(ValueError, match=r"layers\.0\.feedforward\.experts is 3-dimensional"):
+        flops_of_encoder(
+            MosaicBert(100, dim=8, num_layers=1, num_heads=1, feedforward=Experts), seqlen=8, head_fraction=1
+        )
+
+
+def test_cost_profile_of_mosaicbert_base() -> None:
+    with torch.device("meta"):
+        encoder = MosaicBert(30522)
+    token_types = 2 * 768
+    assert encoder_cost_profile(encoder, seqlen=128, head_fraction=0.3) == CostProfile(
+        unit="token",
+        parameters_total=137_400_384,
+        parameters_active=137_400_384 - token_types,
+        parameters_trainable=137_400_384,
+        train_flops=pytest.approx(736.897e6, rel=1e-5),
+        prefill_flops=pytest.approx(245.632e6, rel=1e-5),
+        decode_flops=pytest.approx(245.632e6, rel=1e-5),
+        decode_weight_bytes=4 * (137_400_384 - token_types),
+    )
+
+
+def test_parameters_are_counted_once_and_by_kind() -> None:
+    encoder = Bert(100, dim=16, num_layers=1, num_heads=2)
+    encoder.head.requires_grad_(False)
+    counts = count_parameters(encoder)
+    assert counts.embedding == (100 + 2 + 512) * 16
+    head = 16 * 16 + 16 + 2 * 16 + 100
+    assert counts.total - counts.trainable == head
+    block = 4 * (16 * 16 + 16) + (16 * 64 + 64) + (64 * 16 + 16) + 4 * 16
+    assert counts.total == counts.embedding + 2 * 16 + block + head
+
+
+def test_conventions() -> None:
+    assert train_flops_6n(7_000_000_000) == 42e9
+    assert train_flops_palm(1000, num_layers=2, num_heads=3, head_dim=5, seqlen=7) == 6000 + 12 * 2 * 3 * 5 * 7
+    # arXiv:2411.08968: its 436M model needs 3.108 GFLOP per token at 4096 tokens with llm-foundry's formula.
+    active = round((3.108e9 - 12 * 24 * 1024 * 4096) / 6)
+    assert train_flops_llm_foundry(active, num_layers=24, dim=1024, seqlen=4096) == pytest.approx(3.108e9, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "arithmetic", "tflops"),
+    [
+        ("NVIDIA H100 80GB HBM3", "bf16", 989.4),
+        ("NVIDIA H100 PCIe", "bf16", 756),
+        ("NVIDIA H100 NVL", "fp16", 835.5),
+        ("NVIDIA H200", "tf32", 494.7),
+        ("NVIDIA A100-SXM4-80GB", "bf16", 312),
+        ("NVIDIA A10", "bf16", 125),
+        ("NVIDIA L4", "bf16", 121),
+        ("NVIDIA L40S", "bf16", 362),
+        ("NVIDIA GeForce RTX 4090", "bf16", 165.2),
+        ("Tesla V100-SXM2-16GB", "fp16", 125),
+    ],
+)
+def test_peaks_by_name(name: str, arithmetic: str, tflops: float) -> None:
+    assert named_peak_flops_per_s(name, arithmetic) == pytest.approx(tflops * 1e12)
+
+
+@pytest.mark.parametrize(
+    ("name", "arithmetic"),
+    [
+        ("NVIDIA Imaginary 9000", "bf16"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", "bf16"),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "bf16"),
+        ("Tesla T4", "bf16"),
+        ("NVIDIA H100 PCIe", "64-true"),
+    ],
+)
+def test_no_peak_is_better_than_a_wrong_one(name: str, arithmetic: str) -> None:
+    assert named_peak_flops_per_s(name, arithmetic) is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "tflops"), [("bf16-mixed", 989.4), ("16-true", 989.4), ("32-true", 67), ("transformer-engine", None)]
+)
+def test_precision_of_lightning_chooses_the_peak(
+    precision: str, tflops: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    peak = peak_flops_per_s(torch.device("cuda"), precision)
+    assert peak == (None if tflops is None else pytest.approx(tflops * 1e12))
+    assert peak_flops_per_s(torch.device("cpu"), precision) is None
