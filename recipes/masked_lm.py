@@ -13,7 +13,9 @@ from typing import Any, Literal
 import lightning as L
 import torch
 import torch.nn.functional as F
+from lightning.fabric.utilities.seed import reset_seed
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -87,7 +89,10 @@ class MaskedLM(L.LightningModule):
         if self.vocabulary is None or self._is_built:
             return  # outside a run `on_load_checkpoint` knows the vocabulary; Lightning calls this for every stage
         self._is_built = True
-        self.encoder.set_vocabulary(self.vocabulary.size)
+        if self.encoder.is_configured:
+            self.encoder.set_vocabulary(self.vocabulary.size)  # refuses another size
+        else:
+            self._draw_weights(self.vocabulary.size)
         if self.init_from is not None:
             load_encoder_weights(self.encoder, self.init_from)
         if self.device_mesh is not None:
@@ -95,6 +100,13 @@ class MaskedLM(L.LightningModule):
         if self.compile_encoder:
             self.encoder.compile()
             self._sums = torch.compile(self._sums)  # type: ignore[method-assign]
+
+    def _draw_weights(self, vocab_size: int) -> None:
+        """Draw all weights from the run's seed: strategies leave the global generator in different states."""
+        with isolate_rng():
+            reset_seed()
+            self.encoder.set_vocabulary(vocab_size)
+            self.encoder.reset_parameters()
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.optimizer(self.parameters())
@@ -121,7 +133,7 @@ class MaskedLM(L.LightningModule):
         return loss
 
     def optimizer_zero_grad(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: Lightning calls this between `training_step` and its backward pass, where gradients are summing up."""
+        """Nothing: Lightning calls this between `training_step` and its backward pass, where gradients sum up."""
 
     def on_train_end(self) -> None:
         entropy = self.vocabulary.unigram_entropy if self.vocabulary is not None else float("nan")

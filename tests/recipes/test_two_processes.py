@@ -1,0 +1,38 @@
+"""Two processes make the same update as one: the global batch is the same, however it is laid out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from callbacks.metrics_csv import read_metrics
+
+SCRIPT = Path(__file__).parent / "train_two_ranks.py"
+REPOSITORY = Path(__file__).parents[2]
+
+
+def train(strategy: str, devices: int, corpus: Path, folder: Path) -> dict[str, torch.Tensor]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, str(SCRIPT), strategy, str(devices), str(corpus), str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert len(checkpoint["random_states"]) == devices
+    return checkpoint["state_dict"]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_are_one(corpus: Path, tmp_path: Path, strategy: str) -> None:
+    one = train("auto", 1, corpus, tmp_path / "one")
+    two = train(strategy, 2, corpus, tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name].double(), value.double(), rtol=1e-9, atol=1e-10)
+    metrics = [read_metrics(tmp_path / name / "metrics.csv") for name in ("one", "two")]
+    for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "meter/tokens"):
+        assert metrics[1][name] == pytest.approx(metrics[0][name], rel=1e-4), name

@@ -1,0 +1,63 @@
+"""One of the processes of `test_two_processes.py`: trains three steps in fp64 and rank 0 saves the weights.
+
+Usage: python train_two_ranks.py STRATEGY DEVICES CORPUS FOLDER (Lightning starts the other rank by running this again).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from callbacks import LastCheckpoint, Meter, MetricsCsv, RandomState, RunFolder
+from datamodules import MaskedLMData
+from datamodules.text import TextFiles, WordPieceTokenizer
+from modules.encoder import MosaicBert
+from modules.optim import WarmupLinear
+from recipes import FullyShardedStrategy, MaskedLM
+
+
+def main(strategy: str, devices: int, corpus: Path, folder: Path) -> None:
+    L.seed_everything(5, verbose=False)
+    strategies: dict[str, Strategy | str] = {
+        "ddp": DDPStrategy(process_group_backend="gloo"),
+        "fsdp": FullyShardedStrategy(process_group_backend="gloo"),
+        "auto": "auto",
+    }
+    data = MaskedLMData(
+        TextFiles(str(corpus), document="line"),
+        tokenizer=WordPieceTokenizer(500),
+        batch_size=16,
+        micro_batch_size=4,
+        max_seqlen=32,
+        validation=20,
+        num_workers=0,
+        folder=str(corpus.parent / "stores"),
+        num_processes=1,
+    )
+    encoder = MosaicBert(dim=32, num_layers=2, num_heads=4, hidden_dim=48, dropout=0.0).double()
+    model = MaskedLM(encoder, optimizer=lambda p: torch.optim.AdamW(p, lr=3e-3), schedule=WarmupLinear())
+    trainer = L.Trainer(
+        accelerator="cpu",
+        devices=devices,
+        strategy=strategies[strategy],
+        precision="64-true" if strategy != "fsdp" else "32-true",
+        max_steps=3,
+        log_every_n_steps=1,
+        val_check_interval=3,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        logger=MetricsCsv(folder),
+        callbacks=[RunFolder(folder, config=""), RandomState(), Meter(), LastCheckpoint()],
+    )
+    trainer.fit(model, datamodule=data)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
