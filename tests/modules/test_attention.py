@@ -153,7 +153,9 @@ def test_gpu_backends_say_why_they_do_not_run_on_a_cpu(name: str) -> None:
         getattr(layers, name)()(*packed_qkv(2).unbind(1), CU_SEQLENS, 128)
 
 
-def gpu_workload(max_seqlen: int = 128, head_dim: int = 64, dropout: float = 0.0, dtype: torch.dtype = torch.bfloat16):
+def gpu_workload(
+    max_seqlen: int = 128, head_dim: int = 64, dropout: float = 0.0, dtype: torch.dtype = torch.bfloat16
+) -> Workload:
     return Workload("cuda", dtype, head_dim, max_seqlen, dropout)
 
 
