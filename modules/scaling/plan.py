@@ -103,8 +103,8 @@ class Plan:
         demands: The answer of the chosen law if the demand is ten times smaller, as stated, ten times larger.
         interval: 80 % bootstrap intervals of `parameters`, `tokens`, `saved_fraction`; None without samples.
         regret_fraction: Expected extra cost of not knowing the demand; None where it is a number.
-        run_optimal_for: The demand for which the run given as `like` is itself optimal; negative for an under-trained run,
-            None where no run was given.
+        run_optimal_for: The demand for which the run given as `like` is itself optimal: negative for an under-trained
+            one, None where none was given.
         repeated: The answer when data repeat; None where there are enough.
         notes: What limits the answer.
     """
