@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lightning as L
+from lightning.pytorch.loops.progress import _ProcessedTracker
 
 
 def replicas(trainer: L.Trainer | None) -> tuple[int, int]:
@@ -39,3 +40,12 @@ def refuse_accumulation(trainer: L.Trainer) -> None:
             f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} has no place here: accumulation "
             "follows from data.init_args.batch_size and micro_batch_size, remove it"
         )
+
+
+def unfinished_steps(trainer: L.Trainer | None) -> int:
+    """Steps whose batch was read but that did not end: one in a checkpoint that an error inside a step causes."""
+    if trainer is None:
+        return 0
+    progress = trainer.fit_loop.epoch_loop.batch_progress.total
+    assert isinstance(progress, _ProcessedTracker)
+    return progress.ready - progress.processed

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from modules.contracts import RaggedText, Schedule, Vocabulary
 
-from .devices import micro_batches_per_step, refuse_accumulation, replicas
+from .devices import micro_batches_per_step, refuse_accumulation, replicas, unfinished_steps
 from .text.buckets import make_buckets
 from .text.corpus import Corpus
 from .text.counter_hash import seed_key
@@ -184,11 +184,13 @@ class MaskedLMData(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands (`position`: examples all devices consumed), and what must stay when it goes on."""
-        return {"position": self._position, **self._identity()}
+        if not hasattr(self, "digest"):  # an error before `setup` was through: there is nothing to go on from
+            return {}
+        return {"position": self._position - unfinished_steps(self.trainer) * self.batch_size, **self._identity()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Notes where to go on; `train_dataloader` compares and does it."""
-        self._resumed = dict(state_dict)
+        self._resumed = dict(state_dict) or None
 
     def _identity(self) -> dict[str, Any]:
         """What decides the examples at a position."""

@@ -15,7 +15,7 @@ import lightning as L
 
 from modules.contracts import RaggedText, Vocabulary
 
-from .devices import micro_batches_per_step, refuse_accumulation, replicas
+from .devices import micro_batches_per_step, refuse_accumulation, replicas, unfinished_steps
 from .text.buckets import make_buckets
 from .text.counter_hash import seed_key
 from .text.masked_batches import BatchMaker
@@ -136,11 +136,23 @@ class StreamingMaskedLMData(L.LightningDataModule):
         """The state of the loader after the last step, and what must not change when the run goes on."""
         if self._stream is None:
             return {}
-        return {"loader": self._stream.state_after(self._num_steps), **self._identity()}
+        return {
+            "loader": self._stream.state_after(self._num_steps - unfinished_steps(self.trainer)),
+            **self._identity(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Notes where to go on; `train_dataloader` compares and does it."""
         self._resumed = dict(state_dict) or None
+
+    @property
+    def mean_masking_rate(self) -> float:
+        """Mean share of the tokens that is masked in training: the rows that a head has to score."""
+        return self.masking_rate
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of token ids, without [CLS], [SEP] and [PAD]."""
+        return self._tokenizer.decode(ids)
 
     def _identity(self) -> dict[str, Any]:
         return {

@@ -154,7 +154,8 @@ def ordered_loader(
     dataset: Dataset[RaggedText], num_replicas: int, replica: int, **options: Any
 ) -> DataLoader[RaggedText]:
     """A loader of every `num_replicas`-th batch in order."""
-    sampler: DistributedSampler[RaggedText] = DistributedSampler(dataset, num_replicas, replica, shuffle=False)
+    # on one device none: Lightning takes any sampler it does not know for a shuffling one
+    sampler = DistributedSampler(dataset, num_replicas, replica, shuffle=False) if num_replicas > 1 else None
     return DataLoader(dataset, sampler=sampler, **options)
 
 

@@ -132,7 +132,7 @@ class BytePairTokenizer(_TrainedTokenizer):
 class WordPieceTokenizer(_TrainedTokenizer):
     """WordPiece over words and punctuation marks, as BERT's.
 
-    The library's trainer orders the letters inside words by chance, so that training twice gives two vocabularies: carry
+    The library's trainer orders the letters inside words by chance, so that training twice gives two vocabularies: take
     the `tokenizer.json` of a store to other machines (`TokenizerFile`) where they shall share a run.
 
     Args:

@@ -4,6 +4,7 @@
 its pools outlive a parent that was killed. Here a process reads calls from a pipe, and ends when the pipe does.
 """
 
+import contextlib
 import os
 import pickle
 import queue
@@ -63,7 +64,8 @@ class Worker:
             self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # what a dead process never read
+                pipe.close()
         self._process.wait()
 
 
