@@ -50,8 +50,7 @@ def save_encoder(encoder: Encoder, folder: str | Path) -> None:
         ValueError: Neither layout can describe the parts of this encoder, or the folder exists.
     """
     layout = _layout_for(encoder)
-    state = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    save_folder(folder, layout.to_huggingface(state), _config(encoder, layout))
+    save_folder(folder, layout.to_huggingface(encoder.state_dict()), _config(encoder, layout))
 
 
 def _named(path: str | Path, layout: Layout, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -61,13 +61,14 @@ class Bert(Encoder):
         pad_vocab_to: int = 1,
     ) -> None:
         check_one_hidden_dim(hidden_dim, feedforward)
+        width = 4 * dim if hidden_dim is None else hidden_dim
         super().__init__(
             vocab_size,
             dim=dim,
             num_layers=num_layers,
             num_heads=num_heads,
             positions=positions or LearnedPositions,
-            feedforward=feedforward or partial(Mlp, hidden_dim=hidden_dim or 4 * dim, dropout=dropout),
+            feedforward=feedforward or partial(Mlp, hidden_dim=width, dropout=dropout),
             norm=norm or LayerNorm,
             attention=attention or AutoAttention(),
             norm_position=norm_position,

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from modules.contracts import RouterStats
 from modules.layers.attention import Attention
 from modules.layers.block import Block, NormPosition
+from modules.layers.checks import check_at_least_one, check_probabilities
 from modules.layers.documents import locate
 from modules.layers.embeddings import TokenEmbeddings
 from modules.layers.feedforward import FeedForward
 from modules.layers.head import MaskedTokenHead
 from modules.layers.positions import Positions
+
+_NO_VOCABULARY = "vocab_size of the encoder is not known: give it, or call set_vocabulary(size)"
 
 
 class Encoder(nn.Module):
@@ -67,8 +70,8 @@ class Encoder(nn.Module):
         pad_vocab_to: int = 1,
     ) -> None:
         super().__init__()
-        _check_at_least_one(dim=dim, num_layers=num_layers, num_heads=num_heads, pad_vocab_to=pad_vocab_to)
-        _check_probabilities(dropout=dropout, attention_dropout=attention_dropout)
+        check_at_least_one(dim=dim, num_layers=num_layers, num_heads=num_heads, pad_vocab_to=pad_vocab_to)
+        check_probabilities(dropout=dropout, attention_dropout=attention_dropout)
         if dim % num_heads:
             raise ValueError(f"dim={dim} must be a multiple of num_heads={num_heads}")
         self.pad_vocab_to = pad_vocab_to
@@ -108,7 +111,7 @@ class Encoder(nn.Module):
             ValueError: The size is not known yet.
         """
         if self.vocab_size is None:
-            raise ValueError("vocab_size of the encoder is not known: give it, or call set_vocabulary(size)")
+            raise ValueError(_NO_VOCABULARY)
         return -(-self.vocab_size // self.pad_vocab_to) * self.pad_vocab_to
 
     def set_vocabulary(self, size: int) -> None:
@@ -124,7 +127,7 @@ class Encoder(nn.Module):
                 f"vocab_size={self.vocab_size} of the encoder is not the {size} of the vocabulary: "
                 "set it to null to take it from the data"
             )
-        _check_at_least_one(vocab_size=size)
+        check_at_least_one(vocab_size=size)
         self.vocab_size = size
         self.embeddings.set_num_rows(self.num_vocab_rows)
         self.head.set_num_rows(self.num_vocab_rows)
@@ -169,7 +172,7 @@ class Encoder(nn.Module):
                 f"max_seqlen={max_seqlen} exceeds max_positions={longest} of {type(self.positions).__name__}"
             )
         if not self.is_configured:
-            raise ValueError("the encoder has no vocabulary yet: give vocab_size, or call set_vocabulary(size)")
+            raise ValueError(_NO_VOCABULARY)
         documents = locate(input_ids.shape[0], cu_seqlens, max_seqlen)
         hidden_TD = self.embeddings(input_ids, token_type_ids, self.positions, documents.positions_T)
         routing = []
@@ -193,18 +196,4 @@ def check_one_hidden_dim(hidden_dim: int | None, feedforward: Callable[[int], Fe
         ValueError: Both are given.
     """
     if hidden_dim is not None and feedforward is not None:
-        raise ValueError(
-            f"hidden_dim={hidden_dim} has no effect beside a feedforward: set it there, and remove it here"
-        )
-
-
-def _check_at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name}={count} must be at least 1")
-
-
-def _check_probabilities(**probabilities: float) -> None:
-    for name, probability in probabilities.items():
-        if not 0 <= probability < 1:
-            raise ValueError(f"{name}={probability} must be in [0, 1)")
+        raise ValueError(f"hidden_dim={hidden_dim} has no effect beside a feedforward: remove it, or set it there")

@@ -63,13 +63,14 @@ class MosaicBert(Encoder):
         pad_vocab_to: int = 64,
     ) -> None:
         check_one_hidden_dim(hidden_dim, feedforward)
+        width = 4 * dim if hidden_dim is None else hidden_dim
         super().__init__(
             vocab_size,
             dim=dim,
             num_layers=num_layers,
             num_heads=num_heads,
             positions=positions or AlibiPositions,
-            feedforward=feedforward or partial(GatedLinearUnit, hidden_dim=hidden_dim or 4 * dim, dropout=dropout),
+            feedforward=feedforward or partial(GatedLinearUnit, hidden_dim=width, dropout=dropout),
             norm=norm or LowPrecisionLayerNorm,
             attention=attention or AutoAttention(),
             norm_position=norm_position,

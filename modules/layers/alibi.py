@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from modules.layers.checks import check_at_least_one
+
 
 def alibi_slopes(num_heads: int) -> Tensor:
     """The slope `m_h` of each head: a score between tokens i and j is lowered by `m_h * |i - j|`.
@@ -16,8 +18,7 @@ def alibi_slopes(num_heads: int) -> Tensor:
     Raises:
         ValueError: `num_heads` is below one.
     """
-    if num_heads < 1:
-        raise ValueError(f"num_heads={num_heads} must be at least 1")
+    check_at_least_one(num_heads=num_heads)
     lower = 1 << (num_heads.bit_length() - 1)
     slopes = _power_of_two_slopes(lower) + _power_of_two_slopes(2 * lower)[::2]
     return torch.tensor(slopes[:num_heads], dtype=torch.float32)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.contracts import RouterStats
+from modules.layers.checks import check_at_least_one, check_probabilities
 from modules.layers.linear import Linear
 
 
@@ -39,6 +40,9 @@ class Mlp(FeedForward):
         activation: Class of the activation, built without arguments; the default is the exact (erf) GELU.
         dropout: Probability that an output is dropped.
         bias: Give both maps a bias.
+
+    Raises:
+        ValueError: `hidden_dim` is below one, or `dropout` lies outside [0, 1).
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class Mlp(FeedForward):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        check_at_least_one(hidden_dim=hidden_dim)
+        check_probabilities(dropout=dropout)
         self.input = Linear(dim, hidden_dim, bias=bias)
         self.output = Linear(hidden_dim, dim, bias=bias)
         self.activation = activation()
@@ -74,6 +80,9 @@ class GatedLinearUnit(FeedForward):
         dropout: Probability that a gated value is dropped.
         bias_in: Give the input projection a bias.
         bias_out: Give the output projection a bias.
+
+    Raises:
+        ValueError: `hidden_dim` is below one, or `dropout` lies outside [0, 1).
     """
 
     def __init__(
@@ -87,6 +96,8 @@ class GatedLinearUnit(FeedForward):
         bias_out: bool = True,
     ) -> None:
         super().__init__()
+        check_at_least_one(hidden_dim=hidden_dim)
+        check_probabilities(dropout=dropout)
         self.gate_up = Linear(dim, 2 * hidden_dim, bias=bias_in)
         self.output = Linear(hidden_dim, dim, bias=bias_out)
         self.activation = activation()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.layers.alibi import alibi_slopes
+from modules.layers.checks import check_at_least_one
 from modules.layers.linear import Embedding
 
 
@@ -85,8 +86,7 @@ class LearnedPositions(Positions):
 
     def __init__(self, dim: int, num_heads: int, *, max_positions: int = 512) -> None:
         super().__init__(dim, num_heads)
-        if max_positions < 1:
-            raise ValueError(f"max_positions={max_positions} must be at least 1")
+        check_at_least_one(max_positions=max_positions)
         self.max_positions = max_positions
         self.table = Embedding(max_positions, dim)
 
