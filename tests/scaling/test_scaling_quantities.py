@@ -6,25 +6,13 @@ from hypothesis import strategies as st
 
 from modules.scaling import format_count, format_percent, format_usd, parse_count, parse_usd_per_hour
 
+COUNTS = {"7B": 7e9, "7b": 7e9, "2T": 2e12, "1.5 T": 1.5e12, "350M": 3.5e8, "8K": 8e3, "1e13": 1e13, "1_000": 1e3}
+COUNTS |= {"0": 0.0, "-3B": -3e9, ".5": 0.5, "1e-3": 1e-3, "+2": 2.0}
+READABLE = {"7B": 7e9, "6.969B": 6.969e9, "325B": 3.2502e11, "1M": 999_999, "999.9": 999.9, "1K": 1e3, "0": 0.0}
+READABLE |= {"250T": 2.5e14, "1e+15": 1e15, "-4T": -4e12}
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("7B", 7000000000.0),
-        ("7b", 7000000000.0),
-        ("2T", 2000000000000.0),
-        ("1.5 T", 1500000000000.0),
-        ("350M", 350000000.0),
-        ("8K", 8000.0),
-        ("1e13", 10000000000000.0),
-        ("1_000", 1000.0),
-        ("0", 0.0),
-        ("-3B", -3000000000.0),
-        (".5", 0.5),
-        ("1e-3", 0.001),
-        ("+2", 2.0),
-    ],
-)
+
+@pytest.mark.parametrize(("text", "value"), COUNTS.items())
 def test_counts(text: str, value: float) -> None:
     assert parse_count("n", text) == pytest.approx(value, rel=1e-15)
 
@@ -46,22 +34,8 @@ def test_what_is_no_price(text: str) -> None:
         parse_usd_per_hour("--price", text)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (7000000000.0, "7B"),
-        (6969000000.0, "6.969B"),
-        (325020000000.0, "325B"),
-        (999999, "1M"),
-        (999.9, "999.9"),
-        (1000.0, "1K"),
-        (0, "0"),
-        (250000000000000.0, "250T"),
-        (1000000000000000.0, "1e+15"),
-        (-4000000000000.0, "-4T"),
-    ],
-)
-def test_counts_as_text(value: float, text: str) -> None:
+@pytest.mark.parametrize(("text", "value"), READABLE.items())
+def test_counts_as_text(text: str, value: float) -> None:
     assert format_count(value) == text
 
 
