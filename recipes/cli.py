@@ -18,14 +18,14 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from callbacks import MetricsCsv, RunFolder
-from recipes.config.checkpoints import check_checkpoint
+from recipes.config.checkpoints import ModelInCheckpoint, check_checkpoint
 from recipes.config.compose import Composed, compose
 from recipes.config.debugging import debugging
 from recipes.config.exports import import_exported
 from recipes.config.faults import fault
 from recipes.config.files import REPOSITORY
 from recipes.config.problems import ConfigError, Problem
-from recipes.config.run_check import check_run
+from recipes.config.run_check import check_machine, check_run
 from recipes.config.run_loggers import open_save_dirs
 from recipes.config.settle import settle
 from recipes.config.tree import Node
@@ -131,8 +131,10 @@ class GalleyCLI(LightningCLI):
         """Build the Trainer with what every run has: its folder, its metrics, checkpoints that are whole or absent."""
         folder = self.run_folder or Path()
         trainer = self._get(self.config_init, "trainer")
+        config = self.resolved_config()
+        every_run = [RunFolder(folder, config=config), ModelInCheckpoint(yaml.safe_load(config)["model"])]
         added = {
-            "callbacks": [*_listed(trainer["callbacks"]), RunFolder(folder, config=self.resolved_config())],
+            "callbacks": [*_listed(trainer["callbacks"]), *every_run],
             "logger": [*_listed(trainer["logger"]), MetricsCsv(folder)],
             "plugins": [*_listed(trainer["plugins"]), AtomicCheckpointIO()],
             "default_root_dir": str(folder),
@@ -170,7 +172,7 @@ def run_cli(
     print_only = "--print_config" in options
     composed = compose([word for word in options if word != "--print_config"])
     save_dirs = open_save_dirs(composed.tree)
-    _check(composed, subcommand)
+    _check(composed, subcommand, runs=not print_only)
     settle(composed.tree)
     silence_tips()
     with _folder(composed, run_folder, make=not print_only and _is_rank_zero()) as folder:
@@ -210,8 +212,10 @@ def _is_rank_zero() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0  # from the environment that the launcher has set
 
 
-def _check(composed: Composed, subcommand: str) -> None:
-    problems = composed.problems + (check_run(composed.tree, subcommand) if composed.complete else [])
+def _check(composed: Composed, subcommand: str, *, runs: bool) -> None:
+    problems = list(composed.problems)
+    if composed.complete:
+        problems += check_run(composed.tree, subcommand) + (check_machine(composed.tree) if runs else [])
     if problems:
         raise ConfigError(problems)
     if _is_rank_zero():

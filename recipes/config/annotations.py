@@ -10,7 +10,6 @@ from collections import abc
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,7 @@ def _sort(member: Any, parts: dict[str, Any]) -> None:
         parts["items"] = arguments[0] if arguments else Any
     elif origin in MAPPINGS:
         parts["values"] = arguments[1] if len(arguments) > 1 else Any
-    elif not inspect.isclass(origin) or origin in PLAIN or issubclass(origin, Enum) or origin in (type, object):
+    elif not inspect.isclass(origin) or origin in PLAIN or issubclass(origin, Enum) or origin in (type, object, Any):
         parts["plain"].append(member)
     elif dataclasses.is_dataclass(origin):
         parts["group"] = origin
@@ -117,9 +116,6 @@ def _name(member: Any) -> str:
     return getattr(member, "__name__", str(member))
 
 
-@cache
 def _slot_name(slot: Slot) -> str:
-    bases = " or ".join(base.__name__ for base in slot.bases)
-    if slot.num_given is None:
-        return f"a {bases}"
-    return f"a {bases} (its first {slot.num_given} arguments are given)" if bases else "something callable"
+    bases = " or ".join(base.__name__ for base in slot.bases) or "something to call"
+    return f"{bases} (called with {slot.num_given} more)" if slot.num_given and slot.bases else bases

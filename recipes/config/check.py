@@ -66,11 +66,9 @@ def _check_mapping(node: Node, kind: Allowed, key: str) -> list[Problem]:
     if kind.values is not None:
         pairs = node.value.items()
         return [problem for name, child in pairs for problem in check_value(child, kind.values, key=f"{key}.{name}")]
-    if kind.anything or kind.accepts(node.plain()):
-        return []
     if kind.slots and set(node.value) <= set(CLASS_KEYS):
-        return [Problem(node.source, key, f"no class is named: add class_path, {kind}")]
-    return [_wrong_type(node, kind, key)]
+        return [Problem(node.source, key, f"no class is named, expected {kind}")]
+    return [] if kind.accepts(node.plain()) else [_wrong_type(node, kind, key)]
 
 
 def _check_list(node: Node, kind: Allowed, key: str) -> list[Problem]:
@@ -83,15 +81,11 @@ def _check_list(node: Node, kind: Allowed, key: str) -> list[Problem]:
 
 
 def _check_scalar(node: Node, kind: Allowed, key: str) -> list[Problem]:
-    if kind.accepts(node.value) and not (kind.slots and _names_a_class(node, kind)):
-        return missing_file(node, key)
-    if node.text is not None and kind.accepts(node.text):
+    if kind.slots and _names_a_class(node, kind):
+        return _check_class(Node({"class_path": Node(node.value, node.source)}, node.source), kind.slots, key)
+    if not kind.accepts(node.value) and node.text is not None and kind.accepts(node.text):
         node.value = node.text  # `--data.name=123` means the text where text is wanted
-        return missing_file(node, key)
-    if isinstance(node.value, str) and kind.slots and _names_a_class(node, kind):
-        named = Node({"class_path": Node(node.value, node.source)}, node.source)
-        return _check_class(named, kind.slots, key)
-    return [_wrong_type(node, kind, key)]
+    return missing_file(node, key) if kind.accepts(node.value) else [_wrong_type(node, kind, key)]
 
 
 def _names_a_class(node: Node, kind: Allowed) -> bool:

@@ -5,12 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 
 from recipes.config.problems import Problem
 from recipes.config.tree import Node
 
+KEY = "model_config"
 MISSING = "not there"
+
+
+class ModelInCheckpoint(L.Callback):
+    """Writes the model's configuration into every checkpoint, whatever the module itself keeps as hyper-parameters.
+
+    Args:
+        model: The resolved `model` section, plain: `class_path` and `init_args`.
+    """
+
+    def __init__(self, model: dict[str, Any]) -> None:
+        self.model = model
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = self.model
 
 
 def check_checkpoint(path: Path, model: dict[str, Any], tree: Node) -> list[Problem]:
@@ -25,34 +41,30 @@ def check_checkpoint(path: Path, model: dict[str, Any], tree: Node) -> list[Prob
         tree: The configuration as written, for the places of its values.
 
     Returns:
-        One problem for each value that differs, with both values.
+        One problem for each value that differs, with both values; none where the checkpoint says nothing of its model.
     """
-    hparams = _hyper_parameters(path)
-    if not hparams:
+    saved = _saved_model(path)
+    if saved is None:
         return []
-    saved = {"class_path": hparams.pop("_class_path", model["class_path"])}
-    saved |= {f"init_args.{key}": value for key, value in _flat(hparams).items()}
-    configured = {"class_path": model["class_path"]}
-    configured |= {f"init_args.{key}": value for key, value in _flat(model.get("init_args") or {}).items()}
+    old, new = _flat(saved), _flat(model)
     sources = {key: node.source for key, node in tree.leaves()}
     return [
         Problem(
             sources.get(f"model.{key}", "default"),
             f"model.{key}",
-            f"{configured.get(key, MISSING)!r} differs from {saved.get(key, MISSING)!r} in {path}: "
-            "--ckpt_path goes on with the same model; start a new run from its weights with --model.init_from",
+            f"{new.get(key, MISSING)!r} differs from {old.get(key, MISSING)!r} in {path}: --ckpt_path goes on with the "
+            "same model; to start from its weights alone use --model.init_from",
         )
-        for key in dict.fromkeys([*configured, *saved])
-        if configured.get(key, MISSING) != saved.get(key, MISSING)
+        for key in dict.fromkeys([*new, *old])
+        if new.get(key, MISSING) != old.get(key, MISSING)
     ]
 
 
-def _hyper_parameters(path: Path) -> dict[str, Any]:
+def _saved_model(path: Path) -> dict[str, Any] | None:
     file = path / "meta.pt" if path.is_dir() else path  # a sharded checkpoint keeps all but its tensors there
     checkpoint = torch.load(file, weights_only=True, map_location="cpu", mmap=True)
-    hparams = dict(checkpoint.get("hyper_parameters", {}))
-    hparams.pop("_instantiator", None)
-    return hparams
+    saved: dict[str, Any] | None = checkpoint.get(KEY)
+    return saved
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import re
@@ -13,7 +14,6 @@ from typing import Any
 from recipes.config.annotations import Slot
 from recipes.config.exports import exported_classes, library_classes
 from recipes.config.files import REPOSITORY
-from recipes.config.nearest import nearest
 
 NEEDS = {"WandbLogger": ("wandb",), "MLFlowLogger": ("mlflow",), "TensorBoardLogger": ("tensorboard", "tensorboardX")}
 """Packages of which Lightning's loggers need one, and whose absence they tell only when they are built."""
@@ -42,7 +42,7 @@ def resolve(path: str, slots: tuple[Slot, ...]) -> tuple[Any, int]:
         given = _fit(found, slot)
         if given is not None:
             return found, given
-    wanted = " or ".join(base.__name__ for slot in slots for base in slot.bases) or "something callable"
+    wanted = " or ".join(base.__name__ for slot in slots for base in slot.bases) or "class or function to call"
     raise UnusableClassError(f"{path} is no {wanted}{_candidates(slots)}")
 
 
@@ -83,14 +83,14 @@ def _import(path: str, slots: tuple[Slot, ...]) -> Any:
 
 def _fit(found: Any, slot: Slot) -> int | None:
     """How many leading parameters are given where `found` fills `slot`; None where it does not fit."""
-    if not slot.bases or (inspect.isclass(found) and _is_subclass(found, slot.bases)):
-        given = slot.num_given or 0
-        return 0 if not slot.bases and inspect.isclass(found) else given
-    if slot.num_given is None:
+    is_class = inspect.isclass(found)
+    if slot.bases and is_class and _is_subclass(found, slot.bases):
+        return slot.num_given or 0
+    if slot.num_given is None or not callable(found):
         return None
-    if inspect.isclass(found):
+    if is_class:  # its objects are what is called
         return 0 if any("__call__" in vars(base) for base in found.__mro__) else None
-    return slot.num_given if callable(found) else None
+    return slot.num_given
 
 
 def _is_subclass(found: type, bases: tuple[type, ...]) -> bool:
@@ -101,10 +101,10 @@ def _is_subclass(found: type, bases: tuple[type, ...]) -> bool:
 
 def _suggestion(path: str, slots: tuple[Slot, ...]) -> str:
     """End of a message: the known class with the nearest name, or those that would fit."""
-    known = (*exported_classes(), *library_classes())
-    by_name = {candidate.rsplit(".", 1)[-1]: candidate for candidate in reversed(known)}
-    match = nearest(path.rsplit(".", 1)[-1], by_name)
-    return f", did you mean {by_name[match]}?" if match else _candidates(slots)
+    names = {known: known.rsplit(".", 1)[-1] for known in (*exported_classes(), *library_classes())}
+    alike = set(difflib.get_close_matches(path.rsplit(".", 1)[-1], set(names.values()), n=5))
+    match = difflib.get_close_matches(path, [known for known, name in names.items() if name in alike], n=1, cutoff=0.0)
+    return f", did you mean {match[0]}?" if match else _candidates(slots)
 
 
 def _candidates(slots: tuple[Slot, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from recipes.config.check import check_arguments
+from recipes.config.check import check_arguments, check_value
 from recipes.config.problems import Problem
 from recipes.config.tree import Node
 from recipes.config.upstream import parameters
@@ -37,7 +37,27 @@ def check_run(tree: Node, subcommand: str) -> list[Problem]:
     sections: dict[str, Any] = {name: p for name, p in method.items() if name not in given}
     sections |= {section.name: section for section in _parts(data_required=True)}
     sections["seed_everything"] = _Section("seed_everything", int, REQUIRED)
-    return _check_sections(tree, sections) + _check_machine(tree)
+    return _check_sections(tree, sections)
+
+
+def check_machine(tree: Node) -> list[Problem]:
+    """Whether this machine has the devices that a configuration asks for."""
+    trainer = tree.value.get("trainer")
+    accelerator = trainer.value.get("accelerator") if trainer is not None and trainer.is_mapping else None
+    if accelerator is None or accelerator.value not in ("gpu", "cuda"):
+        return []
+    import torch
+
+    available = torch.cuda.device_count()
+    if not available:
+        way_out = "use --trainer.accelerator=cpu --trainer.devices=1 --trainer.precision=32-true"
+        message = f"no GPU that torch can use (value {accelerator.value!r}): {way_out}"
+        return [Problem(accelerator.source, "trainer.accelerator", message)]
+    devices = trainer.value.get("devices") if trainer is not None else None
+    if devices is not None and type(devices.value) is int and devices.value > available:
+        message = f"more GPUs than this machine has (value {devices.value}): use --trainer.devices={available}"
+        return [Problem(devices.source, "trainer.devices", message)]
+    return []
 
 
 def check_parts(tree: Node, names: tuple[str, ...] = ("model", "data")) -> list[Problem]:
@@ -67,22 +87,3 @@ def _check_trainer(node: Node | None) -> list[Problem]:
     if not node.is_mapping:
         return [Problem(node.source, "trainer", f"must hold options of the Trainer (value {node.plain()!r})")]
     return check_arguments(node, parameters(L.Trainer), key="trainer", owner="the Trainer")
-
-
-def _check_machine(tree: Node) -> list[Problem]:
-    trainer = tree.value.get("trainer")
-    accelerator = trainer.value.get("accelerator") if trainer is not None and trainer.is_mapping else None
-    if accelerator is None or accelerator.value not in ("gpu", "cuda"):
-        return []
-    import torch
-
-    available = torch.cuda.device_count()
-    if not available:
-        way_out = "use --trainer.accelerator=cpu --trainer.devices=1 --trainer.precision=32-true"
-        message = f"no GPU that torch can use (value {accelerator.value!r}): {way_out}"
-        return [Problem(accelerator.source, "trainer.accelerator", message)]
-    devices = trainer.value.get("devices") if trainer is not None else None
-    if devices is not None and type(devices.value) is int and devices.value > available:
-        message = f"more GPUs than this machine has (value {devices.value}): use --trainer.devices={available}"
-        return [Problem(devices.source, "trainer.devices", message)]
-    return []
