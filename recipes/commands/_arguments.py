@@ -39,6 +39,8 @@ def run(prog: str, command: Callable[[list[str]], None], argv: list[str]) -> int
     """
     try:
         command(argv)
+    except BrokenPipeError:  # the reader has seen enough; the caller knows what to do
+        raise
     except (ValueError, OSError) as mistake:
         print(f"{prog}: {mistake}", file=sys.stderr)
         return EXIT_MISTAKE
