@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -20,11 +21,18 @@ NUM_FILLER = 12
 VOCAB_SIZE = 90
 
 
-def build(kind: type[MosaicBert] | type[Bert] = MosaicBert, **options: object) -> Encoder:
+def build(kind: type[MosaicBert] | type[Bert] = MosaicBert, **options: Any) -> Encoder:
     """A small encoder in float64 without dropout, all weights random, so that no term hides behind a zero."""
     torch.manual_seed(0)
-    sizes = {"dim": 48, "num_layers": 2, "num_heads": 12, "hidden_dim": 64, "dropout": 0.0, "attention_dropout": 0.0}
-    encoder = kind(VOCAB_SIZE, **(sizes | {"attention": ReferenceAttention()} | options)).double()  # type: ignore[arg-type]
+    sizes: dict[str, Any] = {
+        "dim": 48,
+        "num_layers": 2,
+        "num_heads": 12,
+        "hidden_dim": 64,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
+    encoder = kind(VOCAB_SIZE, **(sizes | {"attention": ReferenceAttention()} | options)).double()
     for parameter in encoder.parameters():
         nn.init.normal_(parameter, std=0.3)
     return encoder
@@ -143,7 +151,8 @@ def test_order_of_documents_filler_and_upper_bound_change_nothing(positions: typ
 def test_documents_do_not_leak() -> None:
     encoder, (ids, _, _, cu_seqlens) = build(), ragged()
     looked_up: list[Tensor] = []
-    encoder.embeddings.word.register_forward_hook(lambda *call: looked_up.append(call[2]))  # type: ignore[union-attr]
+    assert encoder.embeddings.word is not None
+    encoder.embeddings.word.register_forward_hook(lambda *call: looked_up.append(call[2]))
     hidden, _ = encoder(ids, cu_seqlens, 128)
     changed = ids.clone()
     changed[:17] = (ids[:17] + 5) % VOCAB_SIZE
@@ -173,9 +182,10 @@ def test_rows_equal_the_dense_computation(norm_position: str) -> None:
 def test_only_the_rows_enter_the_last_feed_forward() -> None:
     encoder, (ids, _, _, cu_seqlens) = build(), ragged()
     sizes: list[int] = []
-    for layer in encoder.layers:
-        layer.attention_output.register_forward_hook(lambda *call: sizes.append(len(call[2])))  # type: ignore[union-attr]
-        layer.feedforward.register_forward_hook(lambda *call: sizes.append(len(call[2][0])))  # type: ignore[union-attr]
+    layers: list[Any] = list(encoder.layers)
+    for layer in layers:
+        layer.attention_output.register_forward_hook(lambda *call: sizes.append(len(call[2])))
+        layer.feedforward.register_forward_hook(lambda *call: sizes.append(len(call[2][0])))
     encoder(ids, cu_seqlens, 128, rows=torch.tensor([0, 5, 5]))
     assert sizes == [len(ids), len(ids), 3, 3]
 
@@ -228,7 +238,7 @@ def test_gradients_against_finite_differences() -> None:
 
 @pytest.mark.parametrize("dropout", ["dropout", "attention_dropout"])
 def test_dropout_acts_in_training_only(dropout: str) -> None:
-    encoder, (ids, _, _, cu_seqlens) = build(**{dropout: 0.5}), ragged()
+    encoder, (ids, _, _, cu_seqlens) = build(**dict[str, Any]({dropout: 0.5})), ragged()
     first, second = encoder(ids, cu_seqlens, 128)[0], encoder(ids, cu_seqlens, 128)[0]
     assert not torch.allclose(first, second)
     encoder.eval()
@@ -243,9 +253,9 @@ def test_dropout_acts_in_training_only(dropout: str) -> None:
         (Bert, {"dim": 1024, "num_layers": 24, "num_heads": 16}, 335_174_458),
     ],
 )
-def test_parameter_counts_of_the_paper(kind: type[Encoder], options: dict[str, int], count: int) -> None:
+def test_parameter_counts_of_the_paper(kind: type[Encoder], options: dict[str, Any], count: int) -> None:
     with torch.device("meta"):
-        encoder = kind(30522, **options)  # type: ignore[arg-type]
+        encoder = kind(30522, **options)
     assert sum(parameter.numel() for parameter in encoder.parameters()) == count
     if kind is MosaicBert:
         head = sum(parameter.numel() for parameter in encoder.head.parameters())
@@ -296,14 +306,18 @@ def test_initial_loss_is_the_entropy_of_a_uniform_guess() -> None:
 
 def test_a_meta_device_model_comes_to_life() -> None:
     with torch.device("meta"):
-        encoder = MosaicBert(2000, dim=64, num_layers=1, num_heads=12 // 3)
+        encoder = MosaicBert(2000, dim=64, num_layers=1, num_heads=4)
+    for module in encoder.modules():  # Lightning asks each module that has weights of its own
+        has_own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        assert not has_own or hasattr(module, "reset_parameters"), type(module)
     encoder.to_empty(device="cpu")
     for parameter in encoder.parameters():
         nn.init.constant_(parameter, math.nan)
     torch.manual_seed(0)
     encoder.reset_parameters()
     assert all(parameter.isfinite().all() for parameter in encoder.parameters())
-    assert encoder.layers[0].feedforward.gate_up.weight.std().item() == pytest.approx(0.02, rel=0.05)  # type: ignore[union-attr]
+    gate_up = encoder.get_parameter("layers.0.feedforward.gate_up.weight")
+    assert gate_up.std().item() == pytest.approx(0.02, rel=0.05)
     torch.testing.assert_close(encoder.positions.slopes_H, torch.tensor([0.25, 0.0625, 0.015625, 0.00390625]))
 
 
@@ -336,7 +350,7 @@ def test_the_vocabulary_may_come_later_but_not_change() -> None:
         ({"feedforward": nn.Identity}, "hidden_dim=64 has no effect beside a feedforward"),
     ],
 )
-def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:
+def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**options)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,8 +33,8 @@ def random_hugging_face_bert() -> BertForMaskedLM:
         max_position_embeddings=40,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        attn_implementation="eager",
     )
+    config._attn_implementation = "eager"
     model = BertForMaskedLM(config).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
@@ -41,9 +42,16 @@ def random_hugging_face_bert() -> BertForMaskedLM:
 
 
 def our_bert() -> Bert:
-    sizes = {"dim": 48, "num_layers": 2, "num_heads": 4, "hidden_dim": 80, "dropout": 0.0, "attention_dropout": 0.0}
+    sizes: dict[str, Any] = {
+        "dim": 48,
+        "num_layers": 2,
+        "num_heads": 4,
+        "hidden_dim": 80,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
     positions = partial(LearnedPositions, max_positions=40)
-    return Bert(VOCAB_SIZE, positions=positions, attention=SdpaAttention(), **sizes).double()  # type: ignore[arg-type]
+    return Bert(VOCAB_SIZE, positions=positions, attention=SdpaAttention(), **sizes).double()
 
 
 def padded_batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -68,8 +76,8 @@ def test_logits_loss_and_all_gradients_equal_transformers() -> None:
 
     loss.backward()
     expected.loss.backward()
-    gradients = {name: parameter.grad for name, parameter in ours.named_parameters()}
-    found = BERT.to_huggingface(gradients)  # type: ignore[arg-type]
+    gradients: dict[str, Any] = {name: parameter.grad for name, parameter in ours.named_parameters()}
+    found = BERT.to_huggingface(gradients)
     for name, parameter in theirs.named_parameters():
         assert parameter.grad is not None
         if not name.endswith("key.bias"):  # a softmax does not see it: its gradient is rounding alone
@@ -79,9 +87,10 @@ def test_logits_loss_and_all_gradients_equal_transformers() -> None:
 def test_plain_transformers_loads_an_export(tmp_path: Path) -> None:
     ours = our_bert()
     save_encoder(ours, tmp_path / "export")
-    theirs, report = BertForMaskedLM.from_pretrained(
+    loaded: Any = BertForMaskedLM.from_pretrained(
         tmp_path / "export", output_loading_info=True, dtype=torch.float64, attn_implementation="eager"
     )
+    theirs, report = loaded
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     ids = torch.randint(0, VOCAB_SIZE, (1, 20))

@@ -33,7 +33,7 @@ def test_only_the_output_projection_of_the_glu_has_a_bias() -> None:
 def test_glu_dropout_acts_before_the_output_projection() -> None:
     torch.manual_seed(0)
     glu = GatedLinearUnit(64, hidden_dim=4000, dropout=0.5)
-    glu.output = nn.Identity()  # shows what enters the projection
+    glu.register_module("output", nn.Identity())  # shows what enters the projection
     x = torch.randn(1, 64)
     dropped, kept = glu(x)[0], glu.eval()(x)[0]
     zeros = (dropped == 0).float().mean()

@@ -46,6 +46,7 @@ def test_low_precision_norm_sends_float32_gradients_to_its_weights() -> None:
         out = norm(x)
     out.backward(grad.bfloat16())
     assert norm.weight.grad is not None
+    assert exact.weight.grad is not None
     assert norm.weight.grad.dtype == torch.float32
     # the CPU kernel sums over rows in bfloat16; a GPU does it in float32
     assert (norm.weight.grad - exact.weight.grad).norm() < 0.05 * exact.weight.grad.norm()

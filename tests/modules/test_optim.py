@@ -1,10 +1,12 @@
 """Schedules at named steps, and weight decay in AdamW's terms."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
+from modules.contracts import Schedule
 from modules.optim import Constant, Cosine, Linear, WarmupCosine, WarmupLinear, WarmupStableDecay
 
 NUM_STEPS = 70_000
@@ -35,9 +37,9 @@ def test_the_papers_schedule_follows_its_formula_everywhere() -> None:
         (WarmupStableDecay(warmup=0.1, decay=0.0), {0.1: 1.0, 1.0: 1.0}),
     ],
 )
-def test_values(schedule: object, values: dict[float, float]) -> None:
+def test_values(schedule: Schedule, values: dict[float, float]) -> None:
     for fraction, value in values.items():
-        assert schedule(fraction) == pytest.approx(value, abs=1e-12)  # type: ignore[operator]
+        assert schedule(fraction) == pytest.approx(value, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +51,9 @@ def test_values(schedule: object, values: dict[float, float]) -> None:
         (lambda: WarmupStableDecay(warmup=0.6, decay=0.6), "warmup=0.6 and decay=0.6 must not exceed 1"),
     ],
 )
-def test_wrong_values_are_named(build: object, message: str) -> None:
+def test_wrong_values_are_named(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build()  # type: ignore[operator]
+        build()
 
 
 def decoupled_adamw(

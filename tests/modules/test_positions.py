@@ -1,6 +1,7 @@
 """Slopes, and what each scheme of positions does to queries, keys and embeddings."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -97,6 +98,6 @@ def test_rotary_angles_of_bfloat16_heads_are_computed_in_float32() -> None:
         (lambda: RotaryPositions(8, 2, base=1.0), "base=1.0 must be above 1"),
     ],
 )
-def test_wrong_values_are_named(build: object, message: str) -> None:
+def test_wrong_values_are_named(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build()  # type: ignore[operator]
+        build()

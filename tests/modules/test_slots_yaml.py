@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -42,7 +43,7 @@ def parser() -> ArgumentParser:
     return parser
 
 
-def text(encoder: dict[str, object], **others: object) -> str:
+def text(encoder: dict[str, Any], **others: Any) -> str:
     slots = {"encoder": encoder, "schedule": {"class_path": "modules.optim.WarmupLinear"}}
     return yaml.safe_dump({"recipe": slots | others})
 
@@ -61,7 +62,7 @@ def parse(source: str) -> Recipe:
 )
 def test_empty_slots_hold_the_parts_of_the_paper(kind: type[Encoder], parts: tuple[type, ...]) -> None:
     encoder = parse(text({"class_path": f"modules.encoder.{kind.__name__}", "init_args": SIZES})).encoder
-    block = encoder.layers[1]
+    block: Any = encoder.layers[1]
     assert type(encoder) is kind
     assert (
         type(encoder.positions),
@@ -85,7 +86,8 @@ def test_every_slot_is_filled_by_class_path() -> None:
         "attention": {"class_path": "modules.layers.SdpaAttention"},
     }
     encoder = parse(text({"class_path": "modules.encoder.Bert", "init_args": SIZES | slots})).encoder
-    first, second = encoder.layers
+    first: Any = encoder.layers[0]
+    second: Any = encoder.layers[1]
     assert isinstance(encoder.positions, RotaryPositions)
     assert encoder.positions.base == 500.0
     assert isinstance(first.feedforward, GatedLinearUnit)
@@ -109,7 +111,7 @@ def test_schedules_fill_their_slot(name: str) -> None:
 
 
 def test_a_rate_is_a_number_or_a_schedule() -> None:
-    encoder = {"class_path": "modules.encoder.MosaicBert", "init_args": SIZES}
+    encoder: dict[str, Any] = {"class_path": "modules.encoder.MosaicBert", "init_args": SIZES}
     assert parse(text(encoder, rate=0.4)).rate == 0.4
     rate = {"class_path": "modules.optim.Linear", "init_args": {"start": 0.3, "end": 0.15}}
     recipe = parse(text(encoder, rate=rate))
