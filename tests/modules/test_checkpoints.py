@@ -119,6 +119,16 @@ def test_an_exported_folder_comes_back(kind: type[MosaicBert] | type[Bert], tmp_
     assert (config["vocab_size"], config["intermediate_size"]) == (encoder.num_vocab_rows, 24)
 
 
+def test_an_export_gives_the_same_logits_for_a_document_of_any_length(tmp_path: Path) -> None:
+    encoder, other = build(MosaicBert).eval(), build(MosaicBert, seed=1).eval()
+    save_encoder(encoder, tmp_path / "export")
+    load_encoder_weights(other, tmp_path / "export")
+    ids, cu_seqlens = torch.randint(50, (900,)), torch.tensor([0, 900], dtype=torch.int32)
+    logits, again = (model.logits(model(ids, cu_seqlens, 900)[0]) for model in (encoder, other))
+    assert torch.equal(logits, again)
+    assert logits.isfinite().all()
+
+
 def test_an_export_replaces_nothing_and_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
     encoder = build(Bert)
     (tmp_path / ".export.incomplete").mkdir()
