@@ -46,7 +46,7 @@ def encoder_flops(
     hidden_dim: int,
     gated: bool,
     num_vocab_rows: int,
-    seqlen: int,
+    seqlen: float,
     head_fraction: float,
 ) -> EncoderFlops:
     """FLOPs of an encoder given by numbers.
@@ -57,19 +57,19 @@ def encoder_flops(
         hidden_dim: Hidden width of the feed-forward; of each half if it is gated.
         gated: Whether the feed-forward is a gated linear unit.
         num_vocab_rows: Width of the output projection.
-        seqlen: Tokens that each token attends to.
+        seqlen: Tokens that each token attends to, on average.
         head_fraction: Share of the tokens whose logits the loss needs.
     """
     weights_per_layer = 4 * dim**2 + (3 if gated else 2) * dim * hidden_dim
     return _encoder_flops(num_layers, num_layers * weights_per_layer, dim, num_vocab_rows, seqlen, head_fraction)
 
 
-def flops_of_encoder(encoder: Encoder, *, seqlen: int, head_fraction: float) -> EncoderFlops:
+def flops_of_encoder(encoder: Encoder, *, seqlen: float, head_fraction: float) -> EncoderFlops:
     """FLOPs of an encoder with any parts in its slots, from the shapes of the weights in its layers.
 
     Args:
         encoder: The encoder, its vocabulary set.
-        seqlen: Tokens that each token attends to.
+        seqlen: Tokens that each token attends to, on average.
         head_fraction: Share of the tokens whose logits the loss needs.
 
     Raises:
@@ -83,7 +83,7 @@ def flops_of_encoder(encoder: Encoder, *, seqlen: int, head_fraction: float) -> 
     return _encoder_flops(len(encoder.layers), num_weights, dim, encoder.num_vocab_rows, seqlen, head_fraction)
 
 
-def encoder_cost_profile(encoder: Encoder, *, seqlen: int, head_fraction: float) -> CostProfile:
+def encoder_cost_profile(encoder: Encoder, *, seqlen: float, head_fraction: float) -> CostProfile:
     """What the meter and the cost report need to know of an encoder. Arguments and errors as `flops_of_encoder`."""
     flops = flops_of_encoder(encoder, seqlen=seqlen, head_fraction=head_fraction)
     counts = count_parameters(encoder)
@@ -100,11 +100,13 @@ def encoder_cost_profile(encoder: Encoder, *, seqlen: int, head_fraction: float)
         prefill_flops=flops.forward,
         decode_flops=flops.forward,
         decode_weight_bytes=active * encoder.embeddings.word.weight.element_size(),
+        law_use="indicative",
+        law_note="the laws were fitted on causal language models; a masked one learns from a part of its tokens only",
     )
 
 
 def _encoder_flops(
-    num_layers: int, num_weights: int, dim: int, num_vocab_rows: int, seqlen: int, head_fraction: float
+    num_layers: int, num_weights: int, dim: int, num_vocab_rows: int, seqlen: float, head_fraction: float
 ) -> EncoderFlops:
     return EncoderFlops(
         linear=2.0 * num_weights,
