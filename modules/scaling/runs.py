@@ -56,14 +56,17 @@ class Runs:
 
     @property
     def num_runs(self) -> int:
+        """R."""
         return self.loss.size
 
     @property
     def parameters_range(self) -> Range:
+        """Smallest and largest N."""
         return (float(self.parameters.min()), float(self.parameters.max()))
 
     @property
     def tokens_range(self) -> Range:
+        """Smallest and largest D."""
         return (float(self.tokens.min()), float(self.tokens.max()))
 
     def huber(self, points_SP: FloatArray, weights_SR: FloatArray) -> tuple[FloatArray, FloatArray]:

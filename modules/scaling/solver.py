@@ -20,6 +20,9 @@ _BLOCK = 1 << 14
 """Values solved at once: few enough for the temporaries to stay in the processor's cache."""
 _MAX_STEPS = 64
 _TOLERANCE = 4 * np.finfo(np.float64).eps
+_NEAR = 0.1
+"""Below this ln d the two terms of ln cost cancel so far that it is integrated instead."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,39 @@ def shift(relative_demand: FloatArray, alpha: float, beta: float) -> Shift:
         beta: Exponent of the data.
 
     Returns:
-        The shift, exact to a few units in the last place of ln d; for t = 0 exactly none.
+        The shift, exact to a few units in the last place of each logarithm; for t = 0 exactly none.
     """
     t = np.asarray(relative_demand, dtype=np.float64)
     flat = t.ravel()
-    log_data = np.empty_like(flat)
+    solved = np.empty((3, flat.size))
     for start in range(0, flat.size, _BLOCK):
         block = slice(start, start + _BLOCK)
-        log_data[block] = _log_data(beta / (alpha + beta) * flat[block], beta)
-    u = log_data.reshape(t.shape)
+        solved[:, block] = _solve(flat[block], alpha, beta)
+    log_data, log_size, log_cost = (values.reshape(t.shape)[()] for values in solved)
+    return Shift(log_data, log_size, log_cost)
+
+
+def _solve(t: FloatArray, alpha: float, beta: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """ln d, ln n and ln cost of a block."""
+    u = _log_data(beta / (alpha + beta) * t, beta)
     # 1 - (1-a) d^-beta = a + (1-a) (1 - d^-beta), and (1-a)/a = alpha/beta.
     log_size = -np.log1p(-alpha / beta * np.expm1(-beta * u)) / alpha
-    log_cost = np.minimum(log_size + np.log1p(np.expm1(u) / (1 + t)), 0.0)
-    return Shift(u, log_size, log_cost)
+    log_cost = log_size + np.log1p(np.expm1(u) / (1 + t))
+    near = u < _NEAR
+    log_cost[near] = _log_cost_near_chinchilla(u[near], alpha, beta)
+    return u, log_size, log_cost
+
+
+def _log_cost_near_chinchilla(u: FloatArray, alpha: float, beta: float) -> FloatArray:
+    """ln cost as an integral over v = ln d from 0 to u: no digits are lost where the saving is of order t^2.
+
+    By the envelope theorem d ln(cost) / dt = 1/(d+t) - 1/(1+t) = -(d-1) / ((d+t) (1+t)), with t = exp(v) expm1(beta v) / a.
+    """
+    a = beta / (alpha + beta)
+    v = u[:, None] / 2 * (1 + _NODES)
+    d, growth = np.exp(v), np.expm1(beta * v)
+    t, slope = d * growth / a, d * ((1 + beta) * growth + beta) / a
+    return -u / 2 * (np.expm1(v) * slope / ((d + t) * (1 + t)) @ _WEIGHTS)
 
 
 def _log_data(scaled_demand: FloatArray, beta: float) -> FloatArray:

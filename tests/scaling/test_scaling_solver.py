@@ -1,5 +1,6 @@
 """The scale-free solver against a plain bracketed search, and the identities that every solution keeps (hypothesis)."""
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -73,11 +74,23 @@ def test_blocks_do_not_show() -> None:
     np.testing.assert_allclose(whole.log_data, np.concatenate([part.log_data for part in parts]), rtol=1e-15)
 
 
-def test_savings_of_a_tiny_demand_keep_their_sign_and_scale() -> None:
-    # For small t the saving is a t^2 / (2 beta): far below the rounding of a cost ratio near one.
-    law, t = LossLaw.preset("sardana2024"), 1e-5
-    saved = shift(np.array([t]), law.alpha, law.beta).saved_fraction[0]
-    assert saved == pytest.approx(law.size_share * t**2 / (2 * law.beta), rel=1e-4)
+@pytest.mark.parametrize("exponents", [(0.336, 0.283), (0.3478, 0.3658), (0.0768, 0.1257)])
+def test_all_three_answers_keep_their_digits(exponents: tuple[float, float]) -> None:
+    # Against 60 digits: also the saving of a tiny demand, which is of order t^2.
+    alpha, beta = exponents
+    demands = np.geomspace(1e-12, 1e12, 49)
+    moved = shift(demands, alpha, beta)
+    with mpmath.workdps(60):
+        al, be = mpmath.mpf(alpha), mpmath.mpf(beta)
+        a = be / (al + be)
+        for i, demand in enumerate(demands):
+            t = mpmath.mpf(float(demand))
+            u = mpmath.findroot(lambda v, t=t: mpmath.exp(v) * mpmath.expm1(be * v) - a * t, float(moved.log_data[i]))
+            size = ((1 - (1 - a) * mpmath.exp(-be * u)) / a) ** (-1 / al)
+            saved = 1 - size * (mpmath.exp(u) + t) / (1 + t)
+            assert moved.log_data[i] == pytest.approx(float(u), rel=1e-14)
+            assert moved.log_size[i] == pytest.approx(float(mpmath.log(size)), rel=1e-13)
+            assert moved.saved_fraction[i] == pytest.approx(float(saved), rel=1e-12)
 
 
 @given(LAWS, SIZES)
