@@ -199,7 +199,8 @@ def _index_digest(path: str) -> str:
     """SHA-256 of a data set's `index.json`, which `litdata` has fetched into its cache if it lies in a bucket."""
     from .text.streaming import NumberedDocuments
 
-    folder = NumberedDocuments(path).input_dir.path
-    if folder is None or not (index := Path(folder) / "index.json").is_file():
-        raise ValueError(f"{path}: no litdata data set there (no index.json): make it with litdata.optimize")
-    return hashlib.sha256(index.read_bytes()).hexdigest()
+    try:
+        folder = NumberedDocuments(path).input_dir.path
+    except ValueError as error:
+        raise ValueError(f"{path}: no litdata data set there ({error}): make it with litdata.optimize") from None
+    return hashlib.sha256((Path(folder) / "index.json").read_bytes()).hexdigest()

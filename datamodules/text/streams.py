@@ -155,7 +155,9 @@ def ordered_loader(
 ) -> DataLoader[RaggedText]:
     """A loader of every `num_replicas`-th batch in order."""
     # on one device none: Lightning takes any sampler it does not know for a shuffling one
-    sampler = DistributedSampler(dataset, num_replicas, replica, shuffle=False) if num_replicas > 1 else None
+    sampler: DistributedSampler[RaggedText] | None = None
+    if num_replicas > 1:
+        sampler = DistributedSampler(dataset, num_replicas, replica, shuffle=False)
     return DataLoader(dataset, sampler=sampler, **options)
 
 

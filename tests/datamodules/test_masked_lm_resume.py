@@ -180,6 +180,7 @@ def test_other_data_is_refused(options: dict[str, Any], message: str, make_data:
         again.train_dataloader()
 
 
+@pytest.mark.filterwarnings("ignore:You requested to overfit")  # Lightning takes any stream for a shuffled one
 def test_limited_epochs_go_on_and_overfitting_stays(make_data: MakeData, tmp_path: Path) -> None:
     limited, overfit = Recorder(), Recorder()
     fit(limited, make_data(), tmp_path, 4, limit_train_batches=2, limit_val_batches=0)

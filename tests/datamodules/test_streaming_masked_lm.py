@@ -32,7 +32,12 @@ if __name__ == "__main__":
                      num_workers=1, keep_data_ordered=True)
 """
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*fork.*:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*",
+    "ignore:.*fork.*:DeprecationWarning",
+    "ignore:Checkpoint directory .* exists and is not empty",
+    "ignore:Your `IterableDataset` has `__len__` defined",  # Lightning, of any validation loader of litdata
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +62,9 @@ class Recorder(L.LightningModule):
         self.steps[self.global_step] = [seen(micro) for micro in batch]
         return self.weight * 1.0
 
+    def validation_step(self, batch: RaggedText, batch_idx: int) -> None:
+        """Validation must not move the position."""
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
@@ -69,6 +77,7 @@ def seen(batch: RaggedText) -> tuple[list[int], list[int]]:
 
 def make(folder: Path, store: TokenStore, **options: Any) -> StreamingMaskedLMData:
     defaults: dict[str, Any] = {"batch_size": 8, "micro_batch_size": 4, "max_seqlen": 32, "num_workers": 0}
+    defaults["validation"] = str(folder)
     tokenizer = TokenizerFile(str(store.folder / "tokenizer.json"))
     return StreamingMaskedLMData(str(folder), tokenizer=tokenizer, **(defaults | options))
 
@@ -77,6 +86,8 @@ def fit(data: StreamingMaskedLMData, folder: Path, max_steps: int, ckpt_path: Pa
     model = Recorder()
     trainer = L.Trainer(
         max_steps=max_steps,
+        val_check_interval=10,
+        check_val_every_n_epoch=None,
         accelerator="cpu",
         logger=False,
         enable_progress_bar=False,
@@ -88,7 +99,7 @@ def fit(data: StreamingMaskedLMData, folder: Path, max_steps: int, ckpt_path: Pa
 
 
 def test_the_contract_holds(folder: Path, store: TokenStore) -> None:
-    data = make(folder, store, validation=str(folder))
+    data = make(folder, store)
     data.setup("fit")
     assert data.vocabulary.size == 320
     assert data.mean_masking_rate == 0.3
@@ -105,7 +116,7 @@ def test_the_contract_holds(folder: Path, store: TokenStore) -> None:
         bounds = batch.cu_seqlens.tolist()
         for place, number in enumerate(seen(batch)[0]):
             assert original[bounds[place] : bounds[place + 1]].tolist() == [2, *store[number][:30].tolist(), 3]
-    first, second = ([seen(batch) for batch in data.val_dataloader()] for _ in range(2))  # type: ignore[arg-type]
+    first, second = ([seen(batch) for batch in data.val_dataloader()] for _ in range(2))
     assert first == second
     assert [number for numbers, _ in first for number in numbers] == list(range(NUM_DOCUMENTS))
     assert data.decode([2, *store[0].tolist(), 3]) == store.tokenizer().decode(store[0].tolist())
@@ -133,7 +144,7 @@ def test_changed_settings_are_refused(folder: Path, store: TokenStore, tmp_path:
         ({"batch_size": 16}, "batch_size=8, now it is 16"),
     ]:
         with pytest.raises(ValueError, match=message):
-            fit(make(folder, store, **options), tmp_path / "other", 4, ckpt_path=tmp_path / "last.ckpt")
+            fit(make(folder, store, **options), tmp_path, 4, ckpt_path=tmp_path / "last.ckpt")
 
 
 def test_a_folder_that_is_no_data_set_is_named(store: TokenStore, tmp_path: Path) -> None:
