@@ -58,6 +58,9 @@ def start_grid(
     return np.array(list(product(log_scale, log_scale, log_floor, exponents, exponents)))
 
 
+_BOOTSTRAP_STARTS = start_grid(exponents=(0.5,), log_floor=(0.0,), log_scale=(5.0, 10.0))
+
+
 def fit_law(
     parameters: ArrayLike,
     tokens: ArrayLike,
@@ -126,6 +129,3 @@ def _bootstrap(runs: Runs, best_1P: FloatArray, num_samples: int) -> FloatArray:
     points, values = _minimise(runs, np.tile(starts, (num_samples, 1)), weights, _SCOUT_STEPS, _SCOUT_TOLERANCE)
     chosen = np.argmin(values.reshape(num_samples, len(starts)), axis=1)
     return runs.coefficients(points.reshape(num_samples, len(starts), -1)[np.arange(num_samples), chosen])
-
-
-_BOOTSTRAP_STARTS = start_grid(exponents=(0.5,), log_floor=(0.0,), log_scale=(5.0, 10.0))

@@ -80,7 +80,8 @@ def _solve(t: FloatArray, alpha: float, beta: float) -> tuple[FloatArray, FloatA
 def _log_cost_near_chinchilla(u: FloatArray, alpha: float, beta: float) -> FloatArray:
     """ln cost as an integral over v = ln d from 0 to u: no digits are lost where the saving is of order t^2.
 
-    By the envelope theorem d ln(cost) / dt = 1/(d+t) - 1/(1+t) = -(d-1) / ((d+t) (1+t)), with t = exp(v) expm1(beta v) / a.
+    By the envelope theorem d ln(cost) / dt = 1/(d+t) - 1/(1+t) = -(d-1) / ((d+t) (1+t)), where
+    t = exp(v) expm1(beta v) / a.
     """
     a = beta / (alpha + beta)
     v = u[:, None] / 2 * (1 + _NODES)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modules.scaling import LossLaw
+from modules.scaling import LossLaw, RunCost, lifetime_report, report_table
 from recipes.commands import fit_law, plan
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifetime_cost.md"
@@ -47,6 +47,21 @@ def test_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     for block in blocks("python"):
         exec(block, {})
     assert "5.87" in capsys.readouterr().out
+
+
+def test_the_report_it_shows_is_the_one_that_is_printed() -> None:
+    run = RunCost(
+        parameters_total=7e9,
+        parameters_active=7e9,
+        units=2e12,
+        train_flops=8.4e22,
+        prefill_flops=1.4e10,
+        decode_flops=1.4e10,
+        device_hours=1.5e5,
+        hardware="a100-80",
+        inference_units=2e12,
+    )
+    assert blocks("text")[1].strip() in report_table(lifetime_report(run))
 
 
 def test_picture_is_there() -> None:
