@@ -31,6 +31,7 @@ class AutoAttention(Attention):
 
     def __init__(self) -> None:
         super().__init__()
+        self._choose = torch.compiler.assume_constant_result(_announced_choice)  # compiled code holds the choice itself
         self._backends = {kind.__name__: kind() for kind in {*_PREFERENCE["cuda"], *_PORTABLE}}
 
     def refusal(self, workload: Workload) -> str | None:
@@ -48,7 +49,7 @@ class AutoAttention(Attention):
         dropout: float,
     ) -> Tensor:
         """Shapes as in `Attention.forward`."""
-        name = _announced_choice(q_THC.device.type, q_THC.dtype, q_THC.shape[-1], max_seqlen, dropout)
+        name = self._choose(q_THC.device.type, q_THC.dtype, q_THC.shape[-1], max_seqlen, dropout)
         return self._backends[name].attend(q_THC, k_THC, v_THC, cu_seqlens, max_seqlen, slopes_H, dropout)
 
 
@@ -67,7 +68,6 @@ def choose_attention(workload: Workload) -> tuple[type[Attention], dict[str, str
     raise AssertionError("SdpaAttention serves everything")
 
 
-@torch.compiler.assume_constant_result
 def _announced_choice(device: str, dtype: torch.dtype, head_dim: int, max_seqlen: int, dropout: float) -> str:
     return _announce(Workload(device, dtype, head_dim, max_seqlen, dropout))
 

@@ -5,7 +5,6 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import flex_attention
 
 from modules.layers.attention.base import Attention, Workload
 from modules.layers.unpadding import Padding
@@ -60,4 +59,6 @@ def score_mod(cu_seqlens: Tensor, slopes_H: Tensor | None) -> ScoreMod:
 
 @cache
 def _compiled() -> Callable[..., Tensor]:
+    from torch.nn.attention.flex_attention import flex_attention  # brings torch's compiler with it
+
     return torch.compile(flex_attention, dynamic=False)
