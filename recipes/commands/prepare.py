@@ -19,7 +19,9 @@ def main(argv: list[str]) -> int:
 
     silence_tips()
     composed = compose(argv)
-    problems = composed.problems + (check_parts(composed.tree, ("data",)) if composed.complete else [])
+    problems = list(composed.problems)
+    if composed.complete:
+        problems += check_parts(composed.tree, ("data",))
     if problems:
         raise ConfigError(problems)
     for notice in composed.notices:

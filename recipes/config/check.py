@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from recipes.config.annotations import Allowed, Slot, allowed
 from recipes.config.classes import UnusableClassError, resolve
 from recipes.config.nearest import did_you_mean
-from recipes.config.paths import missing_file
 from recipes.config.problems import Problem
 from recipes.config.tree import CLASS_KEYS, Node
 from recipes.config.upstream import parameters
@@ -85,7 +84,7 @@ def _check_scalar(node: Node, kind: Allowed, key: str) -> list[Problem]:
         return _check_class(Node({"class_path": Node(node.value, node.source)}, node.source), kind.slots, key)
     if not kind.accepts(node.value) and node.text is not None and kind.accepts(node.text):
         node.value = node.text  # `--data.name=123` means the text where text is wanted
-    return missing_file(node, key) if kind.accepts(node.value) else [_wrong_type(node, kind, key)]
+    return [] if kind.accepts(node.value) else [_wrong_type(node, kind, key)]
 
 
 def _names_a_class(node: Node, kind: Allowed) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 
 from recipes.config.check import check_arguments, check_value
+from recipes.config.paths import missing_files
 from recipes.config.problems import Problem
 from recipes.config.tree import Node
 from recipes.config.upstream import parameters
@@ -41,7 +42,11 @@ def check_run(tree: Node, subcommand: str) -> list[Problem]:
 
 
 def check_machine(tree: Node) -> list[Problem]:
-    """Whether this machine has the devices that a configuration asks for."""
+    """All that a configuration asks for and this machine does not have: devices, files."""
+    return _missing_devices(tree) + missing_files(tree)
+
+
+def _missing_devices(tree: Node) -> list[Problem]:
     trainer = tree.value.get("trainer")
     accelerator = trainer.value.get("accelerator") if trainer is not None and trainer.is_mapping else None
     if accelerator is None or accelerator.value not in ("gpu", "cuda"):

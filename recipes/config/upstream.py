@@ -47,6 +47,9 @@ def _leaf_parser(annotation: Any) -> jsonargparse.ArgumentParser:
     return parser
 
 
+WRAPPED_OPTIMIZERS = "lightning.pytorch.core.optimizer.Lightning"
+
+
 class Parser(LightningArgumentParser):
     """Lightning's parser without its usage dump: what the pre-check let through and parsing refuses becomes one line.
 
@@ -79,13 +82,14 @@ def constructor_error(error: BaseException) -> BaseException:
 def schema_of_any_class() -> Iterator[None]:
     """Lets the JSON Schema be made of a parser that has `type[...]` or `Any` members.
 
-    `type.__subclasses__` is not bound there and raises TypeError (jsonargparse 4.53, seen through `abc.ABCMeta`).
+    `type.__subclasses__` is not bound there and raises TypeError (jsonargparse 4.53, seen through `abc.ABCMeta`). Where
+    a Trainer has run in this process, its wrapped optimizers are subclasses that cannot be imported.
     """
     original = _typehints.get_all_subclass_paths
 
     def tolerant(*args: Any, **kwargs: Any) -> list[str]:
         try:
-            return original(*args, **kwargs)
+            return [path for path in original(*args, **kwargs) if not path.startswith(WRAPPED_OPTIMIZERS)]
         except TypeError:
             return []
 

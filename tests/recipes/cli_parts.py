@@ -102,6 +102,18 @@ class TinyModel(L.LightningModule):
         return self.optimizer(self.parameters())
 
 
+class PlainModel(L.LightningModule):
+    """A model whose hyper-parameters are all in its checkpoint."""
+
+    def __init__(self, name: str = "plain") -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.name = name
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log("val/loss", batch[0].mean())
+
+
 class DefaultModel(L.LightningModule):
     """A model whose optimizer has a class as its default."""
 
