@@ -7,6 +7,7 @@ worker processes, so that the figures are tokens per second and core.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,15 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules import MaskedLMData
-from datamodules.text import BytePairTokenizer, Corpus, PythonSources, TokenizerFile, TokenStore, prepare_store
+from datamodules.text import (
+    BytePairTokenizer,
+    Corpus,
+    JsonLines,
+    PythonSources,
+    TokenizerFile,
+    TokenStore,
+    prepare_store,
+)
 
 MICRO_BATCH_SIZE = 128
 
@@ -49,6 +58,13 @@ def measure_preparation(corpus: Corpus, root: Path, num_processes: int) -> tuple
     start_s = time.perf_counter()
     store = TokenStore(prepare_store(corpus, given, root / "timed", num_processes=num_processes))
     return store, store.meta.text_bytes / 1e6 / (time.perf_counter() - start_s)
+
+
+def as_json_lines(corpus: Corpus, path: Path) -> JsonLines:
+    """The same documents in the form of a web corpus, where reading costs little."""
+    with path.open("w") as file:
+        file.writelines(json.dumps({"text": text}) + "\n" for text in corpus)
+    return JsonLines(str(path))
 
 
 def tokens_per_s(batches: Iterator[Any], count: Callable[[Any], int], seconds: float) -> float:
@@ -104,10 +120,12 @@ def table(rows: list[tuple[str, float, float | None]]) -> str:
 
 def measure(corpus: Corpus, root: Path, *, num_processes: int, seconds: float) -> list[tuple[str, float, float | None]]:
     """All figures, as `table` prints them."""
+    rows: list[tuple[str, float, float | None]] = []
+    lines = as_json_lines(corpus, root / "texts.jsonl")
+    _, megabytes_per_s = measure_preparation(lines, root / "lines", num_processes)
+    rows.append((f"JSON Lines, {num_processes} processes, MB/s", megabytes_per_s, None))
     store, megabytes_per_s = measure_preparation(corpus, root, num_processes)
-    rows: list[tuple[str, float, float | None]] = [
-        (f"preparation, {num_processes} processes, MB/s", megabytes_per_s, None)
-    ]
+    rows.append((f"{type(corpus).__name__}, {num_processes} processes, MB/s", megabytes_per_s, None))
     np.add.reduce(store.tokens, dtype=np.int64)  # reads every page once
     for max_seqlen in (128, 512):
         ours = tokens_per_s(our_loader(corpus, store, root, max_seqlen), lambda batch: batch.num_tokens, seconds)
