@@ -235,7 +235,7 @@ def _contiguous_like(x: Tensor) -> Tensor:
 
 
 def _outputs(q: Tensor) -> tuple[Tensor, Tensor]:
-    return _contiguous_like(q), q.new_empty(q.shape[1], q.shape[0], dtype=torch.float32)
+    return _contiguous_like(q), q.new_zeros(q.shape[1], q.shape[0], dtype=torch.float32)
 
 
 @_forward_op.register_fake

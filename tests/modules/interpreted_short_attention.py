@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modules.kernels import ragged_attention
-from modules.kernels.short_attention import short_attention
+from modules.kernels.short_attention import _backward_op, _forward_op, short_attention
 from modules.layers import alibi_slopes
 
 CASES: dict[str, dict[str, object]] = {
@@ -49,9 +49,21 @@ def measure(lengths: list[int], filler: int, heads: int, channels: int, slopes: 
     return errors | {"filler": max(_largest(x[sum(lengths) :]) for x in (out, grad)), "scale": _largest(truth_grad)}
 
 
+def check_operators() -> dict[str, float]:
+    """Failures among torch's own checks of a custom operator: schema, gradients, fake tensors, tracing."""
+    cu_seqlens = torch.tensor([0, 5, 5, 20], dtype=torch.int32)
+    q, k, v = (x.detach().requires_grad_() for x in torch.randn(24, 3, 2, 16).unbind(1))
+    forward = (q, k, v, cu_seqlens, alibi_slopes(2), 16)
+    out, lse = (x.detach() for x in _forward_op(*forward))
+    backward = (torch.randn_like(out), q.detach(), k.detach(), v.detach(), lse, cu_seqlens, None, 16)
+    checks = torch.library.opcheck(_forward_op, forward) | torch.library.opcheck(_backward_op, backward)
+    return {name: float(outcome != "SUCCESS") for name, outcome in checks.items()}
+
+
 def _largest(x: Tensor) -> float:
     return x.abs().max().item() if x.numel() else 0.0
 
 
 if __name__ == "__main__":
-    json.dump({name: measure(**case) for name, case in CASES.items()}, sys.stdout)  # type: ignore[arg-type]
+    errors = {name: measure(**case) for name, case in CASES.items()}  # type: ignore[arg-type]
+    json.dump(errors | {"operators": check_operators()}, sys.stdout)

@@ -35,13 +35,26 @@ def interpreted() -> dict[str, dict[str, float]]:
 
 @pytest.mark.parametrize(
     "case",
-    ["all lengths", "12 heads", "one block exactly", "64 channels", "128 channels", "empty documents alone", "no token"],
+    [
+        "all lengths",
+        "12 heads",
+        "one block exactly",
+        "64 channels",
+        "128 channels",
+        "empty documents alone",
+        "no token",
+    ],
 )
 def test_kernel_equals_the_reference_in_the_interpreter(interpreted: dict[str, dict[str, float]], case: str) -> None:
     errors = interpreted[case]
     assert errors["filler"] == 0.0
     for name in ("out", "dq", "dk", "dv"):
         assert errors[name] < 3e-6, name
+
+
+def test_operators_pass_the_checks_of_torch(interpreted: dict[str, dict[str, float]]) -> None:
+    assert set(interpreted["operators"]) > {"test_schema", "test_faketensor", "test_aot_dispatch_dynamic"}
+    assert not any(interpreted["operators"].values())
 
 
 @pytest.mark.parametrize("name", ["_forward_kernel", "_backward_kernel"])
