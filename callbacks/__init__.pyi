@@ -1,5 +1,6 @@
 from .finite_loss import FiniteLoss as FiniteLoss
 from .gradient_norm import GradientNorm as GradientNorm
+from .inference_cost import InferenceAwareCost as InferenceAwareCost
 from .last_checkpoint import LastCheckpoint as LastCheckpoint
 from .loss_picture import LossPicture as LossPicture
 from .meter import Meter as Meter

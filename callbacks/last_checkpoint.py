@@ -6,12 +6,13 @@ import time
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from callbacks.run_folder import run_folder
 
 
-class LastCheckpoint(L.Callback):
+class LastCheckpoint(Checkpoint):
     """Saves `checkpoints/last.ckpt` every few minutes, at the end, and when the run is asked to stop (SIGTERM).
 
     The file is replaced whole: a run killed at any moment leaves the previous one. The best checkpoints by a metric are

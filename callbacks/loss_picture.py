@@ -29,7 +29,7 @@ class LossPicture(L.Callback):
         if not trainer.is_global_zero or logger is None or not logger.path.exists():
             return
         metrics = read_metrics(logger.path)
-        curves = {name: metrics[name] for name in ("train/loss", "val/loss") if name in metrics}
+        curves = {name: curve for name, curve in metrics.items() if name in ("train/loss", "val/loss")}
         if curves:
             vocabulary = getattr(pl_module, "vocabulary", None)
             entropy = vocabulary.unigram_entropy if vocabulary is not None else None

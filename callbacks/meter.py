@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.data import extract_batch_size
 
+from callbacks.measured_step import MeasuredStep
 from modules.contracts import CostProfile
 from modules.flops import peak_flops_per_s
 
+TOTALS = ("units", "flops", "seconds", "device_seconds")
 
+
+@runtime_checkable
 class Metered(Protocol):
-    """What the meter asks of a recipe."""
+    """A recipe that tells what it costs."""
 
-    def cost_profile(self) -> CostProfile: ...
+    def cost_profile(self) -> CostProfile:
+        """Size and arithmetic of the model, per unit."""
 
-    def count_units(self, batch: Any) -> int: ...
+    def count_units(self, batch: Any) -> int:
+        """Units in this rank's part of a global batch."""
 
 
 class Meter(L.Callback):
@@ -28,87 +35,106 @@ class Meter(L.Callback):
     for devices whose peak is known). FLOPs are those the model needs by its definition, not those a trick saves or
     wastes. Validation is excluded from all of them. Nothing waits for the device between two logging steps.
 
+    Of a LightningModule that is not `Metered` the first step is counted, and its units are examples.
+
     Attributes:
         units: Units of work done by all ranks.
         flops: FLOPs spent in training by all ranks.
         seconds: Seconds of training, validation excluded.
         device_seconds: The same times the number of devices.
+        profile: Cost of a unit; None until it is known.
     """
 
     def __init__(self) -> None:
         self.units = 0
+        self.flops = 0.0
         self.seconds = 0.0
         self.device_seconds = 0.0
-        self.flops = 0.0
-        self._local_units = 0  # of this rank, since the last reading
-        self._local_seconds = 0.0
+        self.profile: CostProfile | None = None
+        self._peak: float | None = None
+        self._measured: MeasuredStep | None = None
+        self._new_units = 0  # of this rank, since the last reading
+        self._new_seconds = 0.0
         self._since = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {key: getattr(self, key) for key in ("units", "seconds", "device_seconds", "flops")}
+        return {key: getattr(self, key) for key in TOTALS}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for key, value in state_dict.items():
-            setattr(self, key, value)
+        for key in TOTALS:
+            setattr(self, key, state_dict[key])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.profile: CostProfile = pl_module.cost_profile()  # type: ignore[operator]
-        self.peak = peak_flops_per_s(pl_module.device, str(trainer.precision))
+        if isinstance(pl_module, Metered):
+            self.profile = pl_module.cost_profile()
+        self._peak = peak_flops_per_s(pl_module.device, str(trainer.precision))
         self._since = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self.profile is None:
+            self._measured = MeasuredStep()
+            self._measured.begin()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._local_units += pl_module.count_units(batch)  # type: ignore[operator]
+        units = pl_module.count_units(batch) if isinstance(pl_module, Metered) else extract_batch_size(batch)
+        self._new_units += units
+        if self._measured is not None:
+            self.profile, self._measured = self._measured.end(pl_module, units), None
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._pause(pl_module.device)
-            pl_module.log_dict(self._read(trainer))
+            pl_module.log_dict(self.read(trainer))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._pause(pl_module.device)
+            self._stop_clock(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._since = time.perf_counter()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        # Saving is collective; the callback's own state is written before this hook, so it is put in again.
+        if self.profile is not None:
+            self.read(trainer)
+            checkpoint["callbacks"][self.state_key] = self.state_dict()  # Lightning has put in the older totals
+
+    def read(self, trainer: L.Trainer, *, collective: bool = True) -> dict[str, float]:
+        """Move what was counted since the last reading into the totals of all ranks, and tell the rates over that time.
+
+        Args:
+            trainer: Whose ranks are read; all of them must call this together.
+            collective: False where the other ranks may be gone: they are taken to have done as much as this one.
+        """
+        assert self.profile is not None
         if trainer.training:
-            self._pause(pl_module.device)
-        self._read(trainer)
-        checkpoint["callbacks"][self.state_key] = self.state_dict()
-
-    def _pause(self, device: torch.device) -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        now = time.perf_counter()
-        self._local_seconds += now - self._since
-        self._since = now
-
-    def _read(self, trainer: L.Trainer) -> dict[str, float]:
-        """Move what was counted since the last reading into the totals of all ranks; the rates over that time."""
-        counted = torch.tensor(float(self._local_units), dtype=torch.float64, device=_reduce_device(trainer))
-        units = int(trainer.strategy.reduce(counted, reduce_op="sum"))
-        seconds = max(self._local_seconds, 1e-9)
-        self._local_units, self._local_seconds = 0, 0.0
-        flops = units * self.profile.train_flops
+            self._stop_clock(trainer)
+        units = self._new_units * trainer.world_size
+        if collective:
+            counted = torch.tensor(self._new_units, dtype=torch.int64, device=trainer.strategy.root_device)
+            units = int(trainer.strategy.reduce(counted, reduce_op="sum"))
+        seconds, flops = max(self._new_seconds, 1e-9), units * self.profile.train_flops
+        self._new_units, self._new_seconds = 0, 0.0
         self.units += units
         self.flops += flops
         self.seconds += seconds
         self.device_seconds += seconds * trainer.world_size
-        return self._rates(units / seconds, flops / seconds, trainer.world_size)
+        return self._rates(self.profile.unit, units / seconds, flops / seconds, trainer.world_size)
 
-    def _rates(self, units_per_s: float, flops_per_s: float, num_devices: int) -> dict[str, float]:
-        unit = self.profile.unit.replace(" ", "_")
+    def _stop_clock(self, trainer: L.Trainer) -> None:
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize(trainer.strategy.root_device)
+        now = time.perf_counter()
+        self._new_seconds += now - self._since
+        self._since = now
+
+    def _rates(self, unit: str, units_per_s: float, flops_per_s: float, num_devices: int) -> dict[str, float]:
+        name = unit.replace(" ", "_")
         rates = {
-            f"meter/{unit}s": float(self.units),
-            f"meter/{unit}s_per_second": units_per_s,
+            f"meter/{name}s": float(self.units),
+            f"meter/{name}s_per_second": units_per_s,
             "meter/tflops_per_second": flops_per_s / 1e12,
         }
-        if self.peak is not None:
-            rates["meter/mfu"] = flops_per_s / (self.peak * num_devices)
+        if self._peak is not None:
+            rates["meter/mfu"] = flops_per_s / (self._peak * num_devices)
         return rates
-
-
-def _reduce_device(trainer: L.Trainer) -> torch.device:
-    return trainer.strategy.root_device

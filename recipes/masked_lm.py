@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from lightning.fabric.utilities.seed import reset_seed
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.seed import isolate_rng
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -108,7 +109,7 @@ class MaskedLM(L.LightningModule):
             self.encoder.set_vocabulary(vocab_size)
             self.encoder.reset_parameters()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(self.parameters())
         scheduler = LambdaLR(optimizer, lambda _: self.schedule(self._fraction()))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

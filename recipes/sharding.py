@@ -36,8 +36,8 @@ class FullyShardedStrategy(ModelParallelStrategy):
 def shard(model: nn.Module, layers: Iterable[nn.Module], mesh: DeviceMesh) -> None:
     """Shard parameters, gradients and optimizer state of `model` over the data-parallel dimension of `mesh`.
 
-    Each layer is gathered only while it computes. What is outside the layers (embeddings, head) is one more group, which
-    stays gathered between forward and backward.
+    Each layer is gathered only while it computes. What is outside the layers (embeddings, head) is one more group,
+    which stays gathered between forward and backward.
 
     Args:
         model: The whole model.

@@ -1,6 +1,9 @@
 """What a recipe says of the cost of its model: the input of the meter and of the lifetime cost report."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+LawUse = Literal["applies", "indicative", "bracket", "none"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class CostProfile:
         prefill_flops: FLOPs per unit of a forward pass over known input.
         decode_flops: FLOPs per generated unit; equals `prefill_flops` where nothing is generated.
         decode_weight_bytes: Bytes of weights read per generated unit at batch size one.
+        law_use: What loss laws of language models say of this model: they apply (a dense causal LM), are indicative (a
+            masked LM), bracket it (between active and total parameters of a mixture of experts), or say nothing.
+        law_note: Why they do not simply apply, in one sentence.
     """
 
     unit: str
@@ -28,3 +34,5 @@ class CostProfile:
     prefill_flops: float
     decode_flops: float
     decode_weight_bytes: float
+    law_use: LawUse = "none"
+    law_note: str = ""

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -83,7 +84,7 @@ def make_trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
             "log_every_n_steps": 1,
             "enable_progress_bar": False,
             "enable_model_summary": False,
-            "enable_checkpointing": False,
+            "enable_checkpointing": any(isinstance(c, Checkpoint) for c in callbacks),
             "num_sanity_val_steps": 0,
             "logger": MetricsCsv(tmp_path),
         }

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 
 from callbacks import Meter, MetricsCsv, RandomState, RunFolder
 from datamodules import MaskedLMData
@@ -80,7 +81,7 @@ def make_trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
             "num_sanity_val_steps": 0,
             "enable_progress_bar": False,
             "enable_model_summary": False,
-            "enable_checkpointing": False,
+            "enable_checkpointing": any(isinstance(c, Checkpoint) for c in callbacks),
             "logger": MetricsCsv(folder),
             "plugins": [AtomicCheckpointIO()],
         }

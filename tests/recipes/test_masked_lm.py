@@ -168,8 +168,8 @@ def test_masks_are_filled_and_embeddings_written(
     rows = [row for batch in make_trainer().predict(model, datamodule=data) for row in batch]
     assert [row["document"] for row in rows] == [0, 1]
     assert rows[1]["text"] == "w4 w5"
-    first = rows[0]["text"].split()
-    assert (first[0], first[-1]) == ("w1", "w3")
+    assert rows[0]["text"].startswith("w1")
+    assert rows[0]["text"].endswith("w3")
     assert "[MASK]" not in rows[0]["text"]
     model.predict_what = "embeddings"
     rows = [row for batch in make_trainer().predict(model, datamodule=data) for row in batch]

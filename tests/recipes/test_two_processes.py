@@ -26,13 +26,21 @@ def train(strategy: str, devices: int, corpus: Path, folder: Path) -> dict[str, 
     return checkpoint["state_dict"]
 
 
+@pytest.fixture(scope="module")
+def one_process(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], Path]:
+    folder = tmp_path_factory.mktemp("one")
+    return train("auto", 1, corpus, folder), folder
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_are_one(corpus: Path, tmp_path: Path, strategy: str) -> None:
-    one = train("auto", 1, corpus, tmp_path / "one")
-    two = train(strategy, 2, corpus, tmp_path / "two")
+def test_two_are_one(
+    one_process: tuple[dict[str, torch.Tensor], Path], corpus: Path, tmp_path: Path, strategy: str
+) -> None:
+    one, folder = one_process
+    two = train(strategy, 2, corpus, tmp_path)
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name].double(), value.double(), rtol=1e-9, atol=1e-10)
-    metrics = [read_metrics(tmp_path / name / "metrics.csv") for name in ("one", "two")]
+    metrics = [read_metrics(path / "metrics.csv") for path in (folder, tmp_path)]
     for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "meter/tokens"):
         assert metrics[1][name] == pytest.approx(metrics[0][name], rel=1e-4), name

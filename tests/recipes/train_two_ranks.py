@@ -52,7 +52,6 @@ def main(strategy: str, devices: int, corpus: Path, folder: Path) -> None:
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=False,
         logger=MetricsCsv(folder),
         callbacks=[RunFolder(folder, config=""), RandomState(), Meter(), LastCheckpoint()],
     )

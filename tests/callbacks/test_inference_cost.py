@@ -1,0 +1,130 @@
+"""The lifetime cost at the end of a run: right to the last unit, however the run ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import lightning as L
+import pytest
+import torch
+from matplotlib.image import imread
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from callbacks import InferenceAwareCost, LastCheckpoint, Meter
+from callbacks.paid_time import PaidTime
+from modules.scaling import LIFETIME_COST_SCHEMA
+
+Trainers = Callable[..., L.Trainer]
+Models = Callable[..., L.LightningModule]
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    report = json.loads((folder / "lifetime_cost.json").read_text())
+    jsonschema.validate(report, LIFETIME_COST_SCHEMA)
+    return report
+
+
+def test_counts_by_hand(make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path) -> None:
+    make_trainer(InferenceAwareCost(), max_steps=7, log_every_n_steps=3).fit(line(), batches)
+    report = report_of(tmp_path)
+    assert report["run"]["units"] == 7 * 5
+    assert report["training"]["flops"] == 7 * 5 * 24.0
+    assert [row["inference_units"] for row in report["demands"]] == [35, 350, 3500]
+    assert report["demands"][0]["lifetime_flops"] == 35 * (24.0 + 8.0)
+    assert report["answers"] == []  # no loss law says anything of a line
+    assert "35" in (tmp_path / "lifetime_cost.md").read_text()
+    assert imread(tmp_path / "lifetime_cost.png").std() > 0.01
+
+
+def test_stated_demand_and_price(make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path) -> None:
+    cost = InferenceAwareCost(demand="2M", hardware="h100", usd_per_hour="$36/h")
+    make_trainer(cost, max_steps=2).fit(line(), batches)
+    report = report_of(tmp_path)
+    assert [row["inference_units"] for row in report["demands"]] == [2e6]
+    assert report["training"]["usd"] == pytest.approx(36 * report["training"]["device_hours"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"hardware": "abacus"}, "abacus"), ({"demand": "many"}, "many"), ({"usd_per_hour": "x"}, "x")],
+)
+def test_refuses_what_it_cannot_read(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InferenceAwareCost(**arguments)
+
+
+def test_reports_when_a_run_fails(make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path) -> None:
+    model = line()
+    model.on_train_batch_start = fails_at(model, 4)
+    with pytest.raises(RuntimeError, match="broken"):
+        make_trainer(InferenceAwareCost(), log_every_n_steps=100).fit(model, batches)
+    assert report_of(tmp_path)["run"]["units"] == 4 * 5
+
+
+def fails_at(model: L.LightningModule, step: int) -> Callable[..., None]:
+    def hook(batch: Tensor, batch_idx: int) -> None:
+        if batch_idx == step:
+            raise RuntimeError("broken")
+
+    return hook
+
+
+def test_lost_work_is_paid_but_not_counted(
+    make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path
+) -> None:
+    """Steps after the last checkpoint are done twice: their hours are paid twice, their tokens count once."""
+    model = line()
+    model.on_train_batch_start = fails_at(model, 8)
+    with pytest.raises(RuntimeError, match="broken"):
+        make_trainer(InferenceAwareCost(), LastCheckpoint(every_n_steps=5)).fit(model, batches)
+    before = report_of(tmp_path)
+    trainer = make_trainer(InferenceAwareCost(), LastCheckpoint())
+    trainer.fit(line(), batches, ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+    after = report_of(tmp_path)
+    assert before["run"]["units"] == 8 * 5
+    assert after["run"]["units"] == 10 * 5
+    assert after["training"]["device_hours"] > before["training"]["device_hours"] > 0
+    assert len({json.loads(row)["launch"] for row in (tmp_path / "paid_time.jsonl").read_text().splitlines()}) == 2
+
+
+def test_any_module_is_measured(make_trainer: Trainers, batches: DataLoader, tmp_path: Path) -> None:
+    class Stranger(L.LightningModule):
+        """A user's module that knows nothing of us."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 1))
+
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            return self.net(batch).square().mean()
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    make_trainer(Meter(), InferenceAwareCost(), max_steps=3).fit(Stranger(), batches)
+    report = report_of(tmp_path)
+    assert report["run"]["unit"] == "example"
+    assert report["run"]["units"] == 3 * 5
+    # forward 2 (4 16 + 16 1), backward of the weights the same, backward of the hidden layer 2 (16 1)
+    assert report["training"]["flops"] == 15 * (2 * 80 + 2 * 80 + 2 * 16)
+    assert any("no cost_profile" in note for note in report["notes"])
+
+
+def test_journal_survives_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "paid_time.jsonl"
+    path.write_text(
+        '{"launch": "a", "time": 0, "devices": 2}\n{"launch": "a", "time": 3600, "devices": 2}\n'
+        '{"launch": "b", "time": 9000, "devices": 1}\n{"launch": "b", "ti\n'
+    )
+    journal = PaidTime(path, 1)
+    assert journal.device_hours() == 2.0
+    journal.beat(now=True)
+    time.sleep(0.01)
+    journal.beat(now=True)
+    assert journal.device_hours() > 2.0
