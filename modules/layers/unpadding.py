@@ -67,7 +67,7 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(index, inverse)
         rows = x.index_select(0, index.clamp_min(0))
-        return rows.masked_fill((index < 0).view(-1, *(1,) * (x.ndim - 1)), 0.0)
+        return rows.masked_fill_((index < 0).view(-1, *(1,) * (x.ndim - 1)), 0.0)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:

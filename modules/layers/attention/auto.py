@@ -75,7 +75,7 @@ def _announced_choice(device: str, dtype: torch.dtype, head_dim: int, max_seqlen
 @cache
 def _announce(workload: Workload) -> str:
     kind, refusals = choose_attention(workload)
-    reasons = "; ".join(f"not {name}: {why}" for name, why in refusals.items()) or f"first choice on {workload.device}"
+    reasons = "; ".join(f"not {name}: {why}" for name, why in refusals.items()) or f"the fastest on {workload.device}"
     level = logging.WARNING if refusals and kind is SdpaAttention else logging.INFO
     logger.log(level, "attention=%s for %s (%s)", kind.__name__, workload, reasons)
     return kind.__name__
