@@ -10,7 +10,7 @@ import lightning as L
 from recipes.config.compose import SECTIONS
 from recipes.config.exports import import_exported
 from recipes.config.merge import APPEND
-from recipes.config.upstream import Parser, schema_of_any_class
+from recipes.config.upstream import ConfigSchema, Parser
 
 YAML_NAME = {"type": "string", "pattern": r"\.ya?ml$"}
 """A section may be kept in another file."""
@@ -22,8 +22,7 @@ def schema_text() -> str:
     Nothing is required of a file, because overlays complete each other.
     """
     import_exported()  # only imported classes appear
-    with schema_of_any_class():
-        schema = json.loads(_parser().get_completion_script("jsonschema"))
+    schema = ConfigSchema().generate(_parser())
     sections = _without_required(schema)["properties"]
     trainer = sections["trainer"]["properties"]
     trainer |= {name + APPEND: trainer[name] for name in ("callbacks", "logger", "plugins")}

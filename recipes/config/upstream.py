@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any, NoReturn
 
 import jsonargparse
-from jsonargparse import _completions_jsonschema, _typehints
+from jsonargparse._completions_jsonschema import ParserJsonschema, anyof_schema
 from jsonargparse._parameter_resolvers import ParamData, get_signature_parameters
+from jsonargparse._typehints import get_all_subclass_paths
 from lightning.pytorch.cli import LightningArgumentParser
 
 from recipes.config.debugging import debugging
@@ -78,26 +77,25 @@ def constructor_error(error: BaseException) -> BaseException:
     return error
 
 
-@contextmanager
-def schema_of_any_class() -> Iterator[None]:
-    """Lets the JSON Schema be made of a parser that has `type[...]` or `Any` members.
+class ConfigSchema(ParserJsonschema):
+    """The JSON Schema of a parser, where jsonargparse's own fails or says too little."""
 
-    `type.__subclasses__` is not bound there and raises TypeError (jsonargparse 4.53, seen through `abc.ABCMeta`). Where
-    a Trainer has run in this process, its wrapped optimizers are subclasses that cannot be imported.
-    """
-    original = _typehints.get_all_subclass_paths
-
-    def tolerant(*args: Any, **kwargs: Any) -> list[str]:
+    def subclass_def(self, class_type: type, action: Any) -> dict[str, Any]:
+        """All known subclasses. `type.__subclasses__` is unbound and raises TypeError (met through `ABCMeta`)."""
         try:
-            return [path for path in original(*args, **kwargs) if not path.startswith(WRAPPED_OPTIMIZERS)]
+            paths = get_all_subclass_paths(class_type)
         except TypeError:
-            return []
+            paths = []
+        # Where a Trainer has run in this process, its wrapped optimizers are subclasses that cannot be imported.
+        known = [self.class_path_schema(path, action) for path in paths if not path.startswith(WRAPPED_OPTIMIZERS)]
+        schema: dict[str, Any] = anyof_schema([{"type": "string"}, *(known or [self.unknown_class_path_schema()])])
+        return schema
 
-    _completions_jsonschema.get_all_subclass_paths = tolerant
-    try:
-        yield
-    finally:
-        _completions_jsonschema.get_all_subclass_paths = original
+    def callable_schema(self, typehint: Any, action: Any) -> dict[str, Any]:
+        """A function, a class to be called, or an object that can be called: the last is left out by jsonargparse."""
+        schemas = [super().callable_schema(typehint, action), self.unknown_class_path_schema()]
+        schema: dict[str, Any] = anyof_schema(schemas if "anyOf" not in schemas[0] else schemas[:1])
+        return schema
 
 
 def silence_tips() -> None:
