@@ -1,20 +1,19 @@
 """Every attention backend that runs on a CPU against a formula written out here, and who serves what."""
 
 import logging
+import sys
 from itertools import accumulate
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import flex_attention
 
 from modules import layers
 from modules.kernels import ragged_attention
 from modules.layers import Attention, AutoAttention, ReferenceAttention, SdpaAttention, alibi_slopes
 from modules.layers.attention import Workload
 from modules.layers.attention.auto import choose_attention
-from modules.layers.attention.flex import score_mod
-from modules.layers.unpadding import Padding
 
 # T tokens of all documents and the filler behind them, H heads, C channels per head
 
@@ -138,13 +137,41 @@ def test_compiles_without_a_graph_break(kind: type[Attention]) -> None:
     torch.testing.assert_close(gradient, torch.autograd.grad(truth.square().sum(), qkv)[0], rtol=1e-10, atol=1e-10)
 
 
-def test_flex_score_mod_is_the_bias_and_the_key_mask() -> None:
-    qkv, slopes_H = packed_qkv(3, torch.float32, channels=16), alibi_slopes(3)
-    padding = Padding.from_cu_seqlens(CU_SEQLENS, 128, len(qkv))
-    q, k, v = (padding.pad(x).transpose(1, 2) for x in qkv.unbind(1))
-    biased = score_mod(CU_SEQLENS, slopes_H)
-    out = padding.unpad(torch.compile(flex_attention, backend="eager")(q, k, v, score_mod=biased).transpose(1, 2))
-    torch.testing.assert_close(out, ragged_attention(*qkv.unbind(1), CU_SEQLENS, slopes_H=slopes_H))
+def test_flex_equals_the_reference_in_a_forward_pass() -> None:
+    attention, qkv, slopes_H = layers.FlexAttention(), packed_qkv(3, torch.float32, channels=16), alibi_slopes(3)
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def attend(qkv: Tensor) -> Tensor:
+        return attention.attend(*qkv.unbind(1), CU_SEQLENS, 128, slopes_H, 0.0)
+
+    truth = ragged_attention(*qkv.unbind(1), CU_SEQLENS, slopes_H=slopes_H)
+    torch.testing.assert_close(attend(qkv), truth)
+
+
+def test_flash_is_called_as_it_documents_and_its_garbage_is_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def flash_attn_varlen_func(q, k, v, cu_q, cu_k, max_q, max_k, *, alibi_slopes):  # type: ignore[no-untyped-def]
+        assert (cu_q.dtype, max_q, max_k, alibi_slopes.dtype) == (torch.int32, 128, 128, torch.float32)
+        assert torch.equal(cu_q, cu_k)
+        real = ragged_attention(q[:NUM_REAL], k[:NUM_REAL], v[:NUM_REAL], cu_q, slopes_H=alibi_slopes)
+        return torch.cat([real, q[NUM_REAL:] * float("nan")])  # garbage in the output, and in the gradient of q
+
+    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_varlen_func=flash_attn_varlen_func))
+    attention = layers.FlashVarlenAttention()
+    monkeypatch.setattr(attention, "refusal", lambda workload: None)
+    truth, ours = (run(kind, packed_qkv(), alibi_slopes(12)) for kind in (ReferenceAttention(), attention))
+    assert torch.equal(truth[0], ours[0])
+    assert torch.equal(truth[1], ours[1])
+
+
+@pytest.mark.parametrize("name", ["TritonShortAttention", "FlashVarlenAttention", "FlexAttention"])
+def test_refusals_are_no_graph_break(name: str) -> None:
+    attention = getattr(layers, name)()
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def refusal(dropout: float) -> str | None:
+        return attention.refusal(Workload("cuda", torch.bfloat16, 64, 128, dropout))
+
+    assert refusal(0.1) == attention.refusal(gpu_workload(dropout=0.1)) is not None
 
 
 @pytest.mark.parametrize("name", ["TritonShortAttention", "FlashVarlenAttention", "FlexAttention"])
@@ -175,7 +202,7 @@ def test_short_kernel_names_the_reason_of_a_refusal(workload: Workload, reason: 
 
 
 def test_flash_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modules.layers.attention.flash.find_spec", lambda name: None)
+    monkeypatch.setattr("modules.layers.attention.flash._IS_INSTALLED", False)
     reason = layers.FlashVarlenAttention().refusal(gpu_workload(512))
     assert reason is not None
     assert 'pip install -e ".[flash]"' in reason
@@ -196,7 +223,7 @@ def test_auto_takes_the_fastest_that_serves(
     workload: Workload, flash_installed: bool, choice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("triton")
-    monkeypatch.setattr("modules.layers.attention.flash.find_spec", lambda name: flash_installed or None)
+    monkeypatch.setattr("modules.layers.attention.flash._IS_INSTALLED", flash_installed)
     kind, refusals = choose_attention(workload)
     assert kind.__name__ == choice
     assert all(refusals.values())

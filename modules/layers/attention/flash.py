@@ -11,6 +11,9 @@ from modules.layers.unpadding import zero_filler
 # T tokens of all documents and the filler behind them, H heads, C channels per head
 
 
+_IS_INSTALLED = find_spec("flash_attn") is not None
+
+
 class FlashVarlenAttention(Attention):
     """`flash_attn.flash_attn_varlen_func` with `alibi_slopes`; pads nowhere."""
 
@@ -22,7 +25,7 @@ class FlashVarlenAttention(Attention):
             return f"flash-attn computes in float16 or bfloat16, not in {workload.dtype}"
         if workload.dropout > 0:
             return f"attention dropout {workload.dropout} is left to SdpaAttention and ReferenceAttention"
-        if find_spec("flash_attn") is None:
+        if not _IS_INSTALLED:
             return 'flash-attn is not installed: pip install -e ".[flash]" --no-build-isolation'
         return None
 

@@ -42,7 +42,7 @@ class FlexAttention(Attention):
             return torch.zeros_like(v_THC)
         padding = Padding.from_cu_seqlens(cu_seqlens, max(max_seqlen, 1), q_THC.shape[0])
         q_BHSC, k_BHSC, v_BHSC = (padding.pad(x_THC).transpose(1, 2) for x_THC in (q_THC, k_THC, v_THC))
-        out_BHSC = _compiled()(q_BHSC, k_BHSC, v_BHSC, score_mod=score_mod(cu_seqlens, slopes_H))
+        out_BHSC = _flex_attention()(q_BHSC, k_BHSC, v_BHSC, score_mod=score_mod(cu_seqlens, slopes_H))
         return padding.unpad(out_BHSC.transpose(1, 2))
 
 
@@ -57,8 +57,12 @@ def score_mod(cu_seqlens: Tensor, slopes_H: Tensor | None) -> ScoreMod:
     return alibi
 
 
-@cache
-def _compiled() -> Callable[..., Tensor]:
+def _flex_attention() -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention  # brings torch's compiler with it
 
-    return torch.compile(flex_attention, dynamic=False)
+    return flex_attention if torch.compiler.is_compiling() else _compiled(flex_attention)
+
+
+@cache
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return torch.compile(function, dynamic=False)

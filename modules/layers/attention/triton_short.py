@@ -9,6 +9,9 @@ from modules.layers.attention.base import Attention, Workload
 # T tokens of all documents and the filler behind them, H heads, C channels per head
 
 
+_IS_INSTALLED = find_spec("triton") is not None
+
+
 class TritonShortAttention(Attention):
     """`modules.kernels.short_attention`: ragged, no padding, no dense bias, forward and backward in one pass each."""
 
@@ -16,7 +19,7 @@ class TritonShortAttention(Attention):
         """Needs a CUDA device, triton, a 16-bit dtype, short documents, common head widths and no attention dropout."""
         if workload.device != "cuda":
             return f"Triton kernels run on cuda, not on {workload.device}"
-        if find_spec("triton") is None:
+        if not _IS_INSTALLED:
             return "triton is not installed: pip install triton"
         from modules.kernels.short_attention import DTYPES, HEAD_DIMS, MAX_SEQLEN
 
