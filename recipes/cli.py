@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from callbacks import MetricsCsv, RunFolder
+from callbacks import MetricsCsv, RandomState, RunFolder
 from recipes.config.checkpoints import ModelInCheckpoint, check_checkpoint
 from recipes.config.compose import Composed, compose
 from recipes.config.debugging import debugging
@@ -91,7 +91,10 @@ class GalleyCLI(LightningCLI):
                 raise ConfigError(problems)
 
     def resolved_config(self) -> str:
-        """The configuration with all its defaults, as a flat YAML that `-c` takes again."""
+        """The configuration with all its defaults, as a flat YAML that `-c` takes again.
+
+        The checkpoint that `galley resume` goes on from is no part of it: it belongs to one launch, not to the run.
+        """
         assert self.subcommand is not None
         return self._dump(self.subcommand)
 
@@ -111,7 +114,10 @@ class GalleyCLI(LightningCLI):
             raise ConfigError([problem]) from error
 
     def _dump(self, subcommand: str) -> str:
-        return self._parser(subcommand).dump(self.config[subcommand], skip_none=False)
+        configuration = self.config[subcommand].clone()
+        if self.ckpt_path is not None:
+            configuration["ckpt_path"] = None
+        return self._parser(subcommand).dump(configuration, skip_none=False)
 
     def before_instantiate_classes(self) -> None:
         """Let the caller refuse the resolved configuration; stop here where only that was asked for."""
@@ -132,10 +138,14 @@ class GalleyCLI(LightningCLI):
         folder = self.run_folder or Path()
         trainer = self._get(self.config_init, "trainer")
         config = self.resolved_config()
-        every_run = [RunFolder(folder, config=config), ModelInCheckpoint(yaml.safe_load(config)["model"])]
+        every_run = [
+            RunFolder(folder, config=config),
+            RandomState(),
+            ModelInCheckpoint(yaml.safe_load(config)["model"]),
+        ]
         added = {
             "callbacks": [*_listed(trainer["callbacks"]), *every_run],
-            "logger": [*_listed(trainer["logger"]), MetricsCsv(folder)],
+            "logger": [MetricsCsv(folder), *_listed(trainer["logger"])],  # checkpoints lie beside the first one's files
             "plugins": [*_listed(trainer["plugins"]), AtomicCheckpointIO()],
             "default_root_dir": str(folder),
         }
