@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from galley_runs import assert_golden, galley
+from lightning.pytorch.cli import LightningArgumentParser
 
+from recipes.cli import GalleyCLI
 from recipes.config.files import REPOSITORY, overlays, runnable_yamls
-from recipes.config.upstream import Parser
 
 HEAVY = ("torch", "lightning", "jsonargparse", "transformers", "numpy")
 Capture = pytest.CaptureFixture[str]
@@ -63,14 +65,17 @@ def test_help_of_a_class_knows_ours(capsys: Capture) -> None:
 
 def test_options_are_frozen(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """A new option is one line in the difference of tests/golden/options.txt."""
-    seen: list[Parser] = []
-    original = Parser.parse_args
-    monkeypatch.setattr(Parser, "parse_args", lambda self, *a, **k: seen.append(self) or original(self, *a, **k))
+    seen: dict[str, LightningArgumentParser] = {}
+    original = GalleyCLI._prepare_subcommand_parser
+
+    def prepare(cli: GalleyCLI, klass: type, subcommand: str, **kwargs: Any) -> Any:
+        return seen.setdefault(subcommand, original(cli, klass, subcommand, **kwargs))
+
+    monkeypatch.setattr(GalleyCLI, "_prepare_subcommand_parser", prepare)
     galley(capsys, "fit", "--help")
-    (subcommands,) = (action for action in seen[0]._actions if isinstance(action.choices, dict))
     lines = [
         f"{name} {option}"
-        for name, parser in subcommands.choices.items()
+        for name, parser in seen.items()
         for action in parser._actions
         for option in action.option_strings
         if option.startswith("--") and (name == "fit" or not option.startswith("--trainer"))

@@ -62,6 +62,14 @@ def test_a_logger_writes_into_the_run_folder(capsys: Capture) -> None:
     assert "val/loss" in (folder / "csv" / "metrics.csv").read_text()
 
 
+def test_checkpoints_lie_in_the_run_folder_whatever_the_logger(capsys: Capture) -> None:
+    overlay = str(REPOSITORY / "yaml/_logger/tensorboard.yaml")
+    assert galley(capsys, "fit", "-c", "tiny.yaml", "-c", overlay, "--trainer.enable_checkpointing=true")[0] == 0
+    (folder,) = run_folders()
+    assert len(list((folder / "checkpoints").glob("*.ckpt"))) == 1
+    assert list((folder / "tensorboard").glob("events.*"))
+
+
 def test_print_config_runs_nothing_and_needs_no_gpu(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     code, out, _ = galley(capsys, "fit", "-c", "tiny.yaml", "--trainer.accelerator=gpu", "--print_config")
