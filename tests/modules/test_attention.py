@@ -137,6 +137,18 @@ def test_compiles_without_a_graph_break(kind: type[Attention]) -> None:
     torch.testing.assert_close(gradient, torch.autograd.grad(truth.square().sum(), qkv)[0], rtol=1e-10, atol=1e-10)
 
 
+def test_auto_compiles_without_a_graph_break_when_lengths_change() -> None:
+    attention, cu_seqlens = AutoAttention(), torch.tensor([0, 5, 5, 16], dtype=torch.int32)
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def attend(qkv: Tensor, max_seqlen: int) -> Tensor:
+        return attention(*qkv.unbind(1), cu_seqlens, max_seqlen)
+
+    for max_seqlen, num_tokens in ((11, 24), (20, 40), (32, 56), (64, 64)):
+        qkv = torch.randn(num_tokens, 3, 2, 8)
+        torch.testing.assert_close(attend(qkv, max_seqlen), ragged_attention(*qkv.unbind(1), cu_seqlens))
+
+
 def test_flex_equals_the_reference_in_a_forward_pass() -> None:
     attention, qkv, slopes_H = layers.FlexAttention(), packed_qkv(3, torch.float32, channels=16), alibi_slopes(3)
 

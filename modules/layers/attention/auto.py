@@ -49,8 +49,17 @@ class AutoAttention(Attention):
         dropout: float,
     ) -> Tensor:
         """Shapes as in `Attention.forward`."""
-        name = self._choose(q_THC.device.type, q_THC.dtype, q_THC.shape[-1], max_seqlen, dropout)
+        bound = _power_of_two(max_seqlen)
+        name = self._choose(q_THC.device.type, q_THC.dtype, q_THC.shape[-1], bound, dropout)
         return self._backends[name].attend(q_THC, k_THC, v_THC, cu_seqlens, max_seqlen, slopes_H, dropout)
+
+
+def _power_of_two(max_seqlen: int) -> int:
+    """The next one: few lengths are announced, and a compiler that traces `max_seqlen` as a symbol gets a constant."""
+    bound = 1
+    while bound < max_seqlen:
+        bound *= 2
+    return bound
 
 
 def choose_attention(workload: Workload) -> tuple[type[Attention], dict[str, str]]:

@@ -60,7 +60,9 @@ def score_mod(cu_seqlens: Tensor, slopes_H: Tensor | None) -> ScoreMod:
 def _flex_attention() -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention  # brings torch's compiler with it
 
-    return flex_attention if torch.compiler.is_compiling() else _compiled(flex_attention)
+    if torch.compiler.is_compiling():
+        return flex_attention
+    return _compiled(flex_attention)
 
 
 @cache
