@@ -25,7 +25,7 @@ check: setup  ## lint, format, types, YAML
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/recipes/test_config_yaml.py
+	$(BIN)/python -m pytest tests/recipes/test_config_yamls.py
 
 format: setup  ## put the code into form
 	$(BIN)/ruff check --fix .
@@ -35,7 +35,7 @@ schema: setup  ## write galley.schema.json, with which editors complete and chec
 	$(BIN)/galley schema
 
 golden: setup  ## write the golden resolved configs anew, for a diff to be read
-	GALLEY_GOLDEN=write $(BIN)/python -m pytest tests/recipes/test_config_yaml.py
+	GALLEY_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/recipes/test_config_yamls.py tests/recipes/test_cli_help.py
 
 clean:  ## remove what tools leave behind (never runs/ or data/)
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from callbacks.files import written_whole
 from modules.scaling import LifetimeReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw_lifetime_cost(report: LifetimeReport, path: Path) -> None:

@@ -99,11 +99,13 @@ class ConfigSchema(ParserJsonschema):
 
 
 def silence_tips() -> None:
-    """Take out of Lightning's output what tells a user nothing: advertisements and a deprecation of its own making."""
+    """Take out of Lightning's output what tells a user nothing: advertisements, and warnings of its own making."""
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a resumed run's own
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_is_no_tip)
 
 
 def _is_no_tip(record: logging.LogRecord) -> bool:
     text = record.getMessage()
-    return not any(word in text for word in ("litlogger", "litmodels"))
+    return not any(word in text for word in ("litlogger", "litmodels", "`weights_only` was not set"))
