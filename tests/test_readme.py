@@ -18,17 +18,6 @@ TRAINING = ("fit", "validate", "test", "predict")
 SHRINK = ["-c", "yaml/mosaicbert/_tiny.yaml", "--trainer.devices=1", "--trainer.strategy=auto"]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with what the commands name, so that nothing is written into the repository."""
-    folder = tmp_path_factory.mktemp("home")
-    for name in ("yaml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        (folder / name).symlink_to(REPOSITORY / name)
-    (folder / "my").mkdir()
-    (folder / "my" / "text.txt").write_text("\n\n".join(f"paragraph {number} of my text" for number in range(99)))
-    return folder
-
-
 @pytest.fixture
 def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a finished run of the demo recipe, as `<run>` stands for in the README."""

@@ -101,7 +101,9 @@ class ConfigSchema(ParserJsonschema):
 def silence_tips() -> None:
     """Take out of Lightning's output what tells a user nothing: advertisements, and warnings of its own making."""
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a resumed run's own
+    # A resumed run has checkpoints already, and one that only evaluates a checkpoint has a folder of its own.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message="The dirpath has changed from")
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logging.getLogger(f"lightning.pytorch.{name}").addFilter(_is_no_tip)
 
