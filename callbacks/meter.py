@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
@@ -53,6 +54,7 @@ class Meter(L.Callback):
         self.profile: CostProfile | None = None
         self._peak: float | None = None
         self._measured: MeasuredStep | None = None
+        self._count_units: Callable[[Any], int] = extract_batch_size
         self._new_units = 0  # of this rank, since the last reading
         self._new_seconds = 0.0
         self._since = 0.0
@@ -67,6 +69,7 @@ class Meter(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if isinstance(pl_module, Metered):
             self.profile = pl_module.cost_profile()
+            self._count_units = pl_module.count_units
         self._peak = peak_flops_per_s(pl_module.device, str(trainer.precision))
         self._since = time.perf_counter()
 
@@ -80,7 +83,7 @@ class Meter(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        units = pl_module.count_units(batch) if isinstance(pl_module, Metered) else extract_batch_size(batch)
+        units = self._count_units(batch)
         self._new_units += units
         if self._measured is not None:
             self.profile, self._measured = self._measured.end(pl_module, units), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,10 +17,15 @@ SCRIPT = Path(__file__).parent / "train_two_ranks.py"
 REPOSITORY = Path(__file__).parents[2]
 
 
-def train(strategy: str, devices: int, corpus: Path, folder: Path) -> dict[str, torch.Tensor]:
+def run_script(*words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, str(SCRIPT), strategy, str(devices), str(corpus), str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *words], env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def train(strategy: str, devices: int, corpus: Path, folder: Path) -> dict[str, torch.Tensor]:
+    done = run_script(strategy, str(devices), str(corpus), str(folder))
     assert done.returncode == 0, done.stderr[-3000:]
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert len(checkpoint["random_states"]) == devices
@@ -44,3 +50,17 @@ def test_two_are_one(
     metrics = [read_metrics(path / "metrics.csv") for path in (folder, tmp_path)]
     for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "meter/tokens"):
         assert metrics[1][name] == pytest.approx(metrics[0][name], rel=1e-4), name
+    reports = [json.loads((path / "lifetime_cost.json").read_text()) for path in (folder, tmp_path)]
+    assert reports[1]["run"]["units"] == reports[0]["run"]["units"] == metrics[0]["meter/tokens"][2]
+    assert reports[1]["training"]["flops"] == reports[0]["training"]["flops"]
+
+
+@pytest.mark.parametrize("failing_rank", [0, 1])
+def test_a_rank_that_fails_neither_hangs_nor_hides_the_cost(corpus: Path, tmp_path: Path, failing_rank: int) -> None:
+    done = run_script("ddp", "2", str(corpus), str(tmp_path), str(failing_rank))
+    assert done.returncode != 0
+    assert f"rank {failing_rank} fails" in done.stderr
+    report = json.loads((tmp_path / "lifetime_cost.json").read_text())
+    first_step = read_metrics(tmp_path / "metrics.csv")["meter/tokens"][0]
+    assert report["run"]["units"] == pytest.approx(first_step, rel=0.5)
+    assert report["training"]["device_hours"] > 0

@@ -1,18 +1,20 @@
 """One of the processes of `test_two_processes.py`: trains three steps in fp64 and rank 0 saves the weights.
 
-Usage: python train_two_ranks.py STRATEGY DEVICES CORPUS FOLDER (Lightning starts the other rank by running this again).
+Usage: python train_two_ranks.py STRATEGY DEVICES CORPUS FOLDER [FAILING_RANK]
+Lightning starts the other rank by running this again. The failing rank, if any, raises an error in its second step.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
-from callbacks import LastCheckpoint, Meter, MetricsCsv, RandomState, RunFolder
+from callbacks import InferenceAwareCost, LastCheckpoint, Meter, MetricsCsv, RandomState, RunFolder
 from datamodules import MaskedLMData
 from datamodules.text import TextFiles, WordPieceTokenizer
 from modules.encoder import MosaicBert
@@ -20,7 +22,18 @@ from modules.optim import WarmupLinear
 from recipes import FullyShardedStrategy, MaskedLM
 
 
-def main(strategy: str, devices: int, corpus: Path, folder: Path) -> None:
+class Failure(L.Callback):
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_rank == self.rank and batch_idx == 1:
+            raise RuntimeError(f"rank {self.rank} fails")
+
+
+def main(strategy: str, devices: int, corpus: Path, folder: Path, failing_rank: int) -> None:
     L.seed_everything(5, verbose=False)
     strategies: dict[str, Strategy | str] = {
         "ddp": DDPStrategy(process_group_backend="gloo"),
@@ -53,10 +66,17 @@ def main(strategy: str, devices: int, corpus: Path, folder: Path) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=MetricsCsv(folder),
-        callbacks=[RunFolder(folder, config=""), RandomState(), Meter(), LastCheckpoint()],
+        callbacks=[
+            RunFolder(folder, config=""),
+            RandomState(),
+            Meter(),
+            LastCheckpoint(),
+            InferenceAwareCost(),
+            Failure(failing_rank),
+        ],
     )
     trainer.fit(model, datamodule=data)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), int((sys.argv[5:] or ["-1"])[0]))
