@@ -2,27 +2,35 @@
 
 TFLOP/s without structured sparsity, from the vendor's data sheets: NVIDIA A100 (2021), H100 (2023), H200 (2024), B200
 (2024), L4 (2023), L40S (2023), A10 (2021), V100 (2020), T4 (2019); GeForce RTX 4090 and 3090: the Ada (2022) and
-Ampere GA102 (2021) white papers, tensor cores accumulating in fp32.
+Ampere GA102 (2021) white papers, tensor cores accumulating in fp32. The 16-bit peaks of devices that
+`modules.scaling.HARDWARE` lists come from there, so that MFU and the cost report cannot contradict each other.
 """
 
 import torch
 
+from modules.scaling import HARDWARE
+
+
+def _recorded(preset: str, data_type: str = "bf16") -> float:
+    return HARDWARE[preset].peak_flops_per_s[data_type] / 1e12
+
+
 _TFLOPS: dict[str, dict[str, float]] = {
     # The longer name comes first where one is the beginning of another.
     "B200": {"16": 2250, "tf32": 1125},
-    "GH200": {"16": 989.4, "tf32": 494.7, "fp32": 67},
+    "GH200": {"16": _recorded("h100"), "tf32": 494.7, "fp32": 67},
     "H200 NVL": {"16": 835.5, "tf32": 417.7, "fp32": 60},
-    "H200": {"16": 989.4, "tf32": 494.7, "fp32": 67},
+    "H200": {"16": _recorded("h200"), "tf32": 494.7, "fp32": 67},
     "H100 NVL": {"16": 835.5, "tf32": 417.7, "fp32": 60},
-    "H100 PCIe": {"16": 756, "tf32": 378, "fp32": 51},
-    "H100": {"16": 989.4, "tf32": 494.7, "fp32": 67},
-    "A100": {"16": 312, "tf32": 156, "fp32": 19.5},
+    "H100 PCIe": {"16": _recorded("h100-pcie"), "tf32": 378, "fp32": 51},
+    "H100": {"16": _recorded("h100"), "tf32": 494.7, "fp32": 67},
+    "A100": {"16": _recorded("a100-80"), "tf32": 156, "fp32": 19.5},
     "A10": {"16": 125, "tf32": 62.5, "fp32": 31.2},
-    "L40S": {"16": 362, "tf32": 183, "fp32": 91.6},
-    "L4": {"16": 121, "tf32": 60, "fp32": 30.3},
+    "L40S": {"16": _recorded("l40s"), "tf32": 183, "fp32": 91.6},
+    "L4": {"16": _recorded("l4"), "tf32": 60, "fp32": 30.3},
     "RTX 4090": {"16": 165.2, "tf32": 82.6, "fp32": 82.6},
     "RTX 3090": {"16": 71, "tf32": 35.6, "fp32": 35.6},
-    "V100 SXM2": {"fp16": 125, "fp32": 15.7},
+    "V100 SXM2": {"fp16": _recorded("v100", "fp16"), "fp32": 15.7},
     "T4": {"fp16": 65, "fp32": 8.1},
 }
 

@@ -53,7 +53,8 @@ class Hardware:
         """
         if self.usd_per_hour is None:
             raise ValueError(
-                f"hardware={self.name} has no price on record: give its price per hour, for example $2.00/h"
+                f"hardware={self.name} has no price on record: give one, as in "
+                f"Hardware.preset({self.name!r}, usd_per_hour=2.0)"
             )
         return self.usd_per_hour / (SECONDS_PER_HOUR * self.peak(precision))
 
@@ -110,7 +111,12 @@ _DEVICE_NAMES = (
 
 
 def recognise(device_name: str) -> Hardware | None:
-    """The preset of a device as its driver names it ("NVIDIA A100-SXM4-80GB"); None where none is on record."""
+    """The preset of a device as its driver names it ("NVIDIA A100-SXM4-80GB"); None where none is on record.
+
+    A MIG slice has a part of the peak, memory and price of its device: none of them is on record.
+    """
+    if re.search(r"\bMIG\b", device_name):
+        return None
     for pattern, preset in _DEVICE_NAMES:
         if re.search(pattern, device_name):
             return HARDWARE[preset]

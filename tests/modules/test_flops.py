@@ -18,6 +18,7 @@ from modules.flops import (
 )
 from modules.flops.peaks import named_peak_flops_per_s
 from modules.layers import GatedLinearUnit, ReferenceAttention
+from modules.scaling import recognise
 
 BASE = {"num_layers": 12, "dim": 768, "hidden_dim": 3072}
 LARGE = {"num_layers": 24, "dim": 1024, "hidden_dim": 4096}
@@ -124,7 +125,7 @@ def test_conventions() -> None:
 @pytest.mark.parametrize(
     ("name", "arithmetic", "tflops"),
     [
-        ("NVIDIA H100 80GB HBM3", "bf16", 989.4),
+        ("NVIDIA H100 80GB HBM3", "bf16", 989),
         ("NVIDIA H100 PCIe", "bf16", 756),
         ("NVIDIA H100 NVL", "fp16", 835.5),
         ("NVIDIA H200", "tf32", 494.7),
@@ -138,6 +139,16 @@ def test_conventions() -> None:
 )
 def test_peaks_by_name(name: str, arithmetic: str, tflops: float) -> None:
     assert named_peak_flops_per_s(name, arithmetic) == pytest.approx(tflops * 1e12)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "NVIDIA H200", "NVIDIA L4", "NVIDIA L40S"],
+)
+def test_meter_and_cost_report_know_the_same_peaks(name: str) -> None:
+    hardware = recognise(name)
+    assert hardware is not None
+    assert named_peak_flops_per_s(name, "bf16") == hardware.peak("bf16")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +166,7 @@ def test_no_peak_is_better_than_a_wrong_one(name: str, arithmetic: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "tflops"), [("bf16-mixed", 989.4), ("16-true", 989.4), ("32-true", 67), ("transformer-engine", None)]
+    ("precision", "tflops"), [("bf16-mixed", 989), ("16-true", 989), ("32-true", 67), ("transformer-engine", None)]
 )
 def test_precision_of_lightning_chooses_the_peak(
     precision: str, tflops: float | None, monkeypatch: pytest.MonkeyPatch

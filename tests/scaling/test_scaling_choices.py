@@ -72,7 +72,7 @@ def test_a_query_outside_the_fitted_range_is_flagged() -> None:
         (lambda: LAW.tokens_for_loss(1e6, 2.0), "parameters=1e\\+06 under law sardana2024"),
         (lambda: LossLaw(1.0, 1.0, -1.0, 0.3, 0.3), "B .*=-1"),
         (lambda: Hardware.preset("h10"), "did you mean h100"),
-        (lambda: Hardware.preset("h200").usd_per_flop("bf16"), "no price on record"),
+        (lambda: Hardware.preset("h200").usd_per_flop("bf16"), "preset\\('h200', usd_per_hour"),
         (lambda: Hardware.preset("a100-80").usd_per_flop("fp8"), "known are bf16, int8"),
         (lambda: CostRates.dollars(train_usd_per_flop=1, inference_usd_per_flop=1, output_fraction=1.1), "\\[0, 1\\]"),
         (lambda: CostRates.dollars(train_usd_per_flop=1, inference_usd_per_flop=1, decode_utilization=0), "\\(0, 1\\]"),
@@ -156,6 +156,8 @@ def test_a_device_bounds_the_size() -> None:
         ("NVIDIA L40S", "l40s"),
         ("Tesla V100-SXM2-32GB", "v100"),
         ("NVIDIA GeForce RTX 4090", None),
+        ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", None),
+        ("NVIDIA H100 80GB HBM3 MIG 3g.40gb", None),
         ("cpu", None),
     ],
 )
