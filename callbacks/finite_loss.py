@@ -8,6 +8,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from callbacks.steps import at_logging_step
+
 
 class NonFiniteLossError(RuntimeError):
     """The loss of a training step is NaN or infinite."""
@@ -34,7 +36,7 @@ class FiniteLoss(L.Callback):
             self._bad_step = torch.full((), torch.inf, device=loss.device)
         here = torch.where(torch.isfinite(loss), torch.inf, float(trainer.global_step))
         self._bad_step = torch.minimum(self._bad_step, here)
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if at_logging_step(trainer, batch_idx):
             self._check(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:

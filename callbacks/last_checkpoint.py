@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from callbacks.run_folder import run_folder
+from callbacks.steps import at_logging_step
 
 
 class LastCheckpoint(Checkpoint):
@@ -41,7 +42,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._step_is_due(trainer) or self._time_is_due(trainer):
+        if self._step_is_due(trainer, batch_idx) or self._time_is_due(trainer, batch_idx):
             self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -53,11 +54,12 @@ class LastCheckpoint(Checkpoint):
         if isinstance(exception, SIGTERMException) and trainer.training:
             self._save(trainer)
 
-    def _step_is_due(self, trainer: L.Trainer) -> bool:
-        return self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+    def _step_is_due(self, trainer: L.Trainer, batch_idx: int) -> bool:
+        completed = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        return completed and self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
 
-    def _time_is_due(self, trainer: L.Trainer) -> bool:
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+    def _time_is_due(self, trainer: L.Trainer, batch_idx: int) -> bool:
+        if not at_logging_step(trainer, batch_idx):
             return False
         return trainer.strategy.broadcast(time.monotonic() - self._saved_at >= 60 * self.every_n_minutes)
 

@@ -47,7 +47,7 @@ def draw_losses(curves: dict[str, dict[int, float]], unigram_entropy: float | No
         axes.plot(list(curve), list(curve.values()), label=name, marker=marker, markersize=4, linewidth=1.5)
     if unigram_entropy is not None:
         axes.axhline(unigram_entropy, color="0.4", linestyle="--", linewidth=1, label="unigram entropy of the corpus")
-    axes.set(xlabel="optimizer step", ylabel="loss (nats per predicted token)", title=path.parent.name)
+    axes.set(xlabel="optimizer step", ylabel="loss (nats per predicted token)", title="/".join(path.parent.parts[-3:]))
     axes.grid(alpha=0.3)
     axes.legend()
     with written_whole(path) as temporary:

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities.data import extract_batch_size
+from torch import Tensor
 
 from callbacks.measured_step import MeasuredStep
+from callbacks.steps import at_logging_step
+from callbacks.units import CountUnits, choose_units
 from modules.contracts import CostProfile
 from modules.flops import peak_flops_per_s
 
 TOTALS = ("units", "flops", "seconds", "device_seconds")
-
-
-@runtime_checkable
-class Metered(Protocol):
-    """A recipe that tells what it costs."""
-
-    def cost_profile(self) -> CostProfile:
-        """Size and arithmetic of the model, per unit."""
-
-    def count_units(self, batch: Any) -> int:
-        """Units in this rank's part of a global batch."""
 
 
 class Meter(L.Callback):
@@ -36,7 +27,8 @@ class Meter(L.Callback):
     for devices whose peak is known). FLOPs are those the model needs by its definition, not those a trick saves or
     wastes. Validation is excluded from all of them. Nothing waits for the device between two logging steps.
 
-    Of a LightningModule that is not `Metered` the first step is counted, and its units are examples.
+    A recipe tells `cost_profile() -> CostProfile` and `count_units(batch) -> int`. Of a LightningModule without them
+    the first batch is counted, FLOPs and units (`callbacks.units.choose_units`).
 
     Attributes:
         units: Units of work done by all ranks.
@@ -54,8 +46,9 @@ class Meter(L.Callback):
         self.profile: CostProfile | None = None
         self._peak: float | None = None
         self._measured: MeasuredStep | None = None
-        self._count_units: Callable[[Any], int] = extract_batch_size
-        self._new_units = 0  # of this rank, since the last reading
+        self._unit = ""
+        self._count_units: CountUnits | None = None
+        self._new_units: int | Tensor = 0  # of this rank, since the last reading
         self._new_seconds = 0.0
         self._since = 0.0
 
@@ -67,28 +60,38 @@ class Meter(L.Callback):
             setattr(self, key, state_dict[key])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if isinstance(pl_module, Metered):
-            self.profile = pl_module.cost_profile()
-            self._count_units = pl_module.count_units
+        tell: Callable[[], CostProfile] | None = getattr(pl_module, "cost_profile", None)
+        self.profile = tell() if tell is not None else None
         self._peak = peak_flops_per_s(pl_module.device, str(trainer.precision))
         self._since = time.perf_counter()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        if self._count_units is None:
+            self._unit, self._count_units = choose_units(pl_module, batch)
         if self.profile is None:
             self._measured = MeasuredStep()
-            self._measured.begin()
+
+    def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
+        if self._measured is not None:
+            self._measured.before_backward()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        assert self._count_units is not None
         units = self._count_units(batch)
-        self._new_units += units
+        self._new_units = self._new_units + units
         if self._measured is not None:
-            self.profile, self._measured = self._measured.end(pl_module, units), None
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.profile, self._measured = self._measured.end(pl_module, self._unit, int(units)), None
+        if at_logging_step(trainer, batch_idx):
             pl_module.log_dict(self.read(trainer))
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if self._measured is not None:
+            self._measured.stop()
+            self._measured = None
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -111,11 +114,13 @@ class Meter(L.Callback):
         """
         assert self.profile is not None
         if trainer.training:
-            self._stop_clock(trainer)
-        units = self._new_units * trainer.world_size
+            self._stop_clock(trainer, wait=collective)
         if collective:
-            counted = torch.tensor(self._new_units, dtype=torch.int64, device=trainer.strategy.root_device)
-            units = int(trainer.strategy.reduce(counted, reduce_op="sum"))
+            new = torch.as_tensor(self._new_units, dtype=torch.int64, device=trainer.strategy.root_device)
+            units = int(trainer.strategy.reduce(new, reduce_op="sum")) // _copies(trainer)
+        else:
+            known = self._new_units if isinstance(self._new_units, int) else 0  # a tensor may never arrive
+            units = known * trainer.world_size // _copies(trainer)
         seconds, flops = max(self._new_seconds, 1e-9), units * self.profile.train_flops
         self._new_units, self._new_seconds = 0, 0.0
         self.units += units
@@ -124,9 +129,10 @@ class Meter(L.Callback):
         self.device_seconds += seconds * trainer.world_size
         return self._rates(self.profile.unit, units / seconds, flops / seconds, trainer.world_size)
 
-    def _stop_clock(self, trainer: L.Trainer) -> None:
-        if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.synchronize(trainer.strategy.root_device)
+    def _stop_clock(self, trainer: L.Trainer, *, wait: bool = True) -> None:
+        device = trainer.strategy.root_device
+        if wait and device.type == "cuda":
+            torch.cuda.synchronize(device)
         now = time.perf_counter()
         self._new_seconds += now - self._since
         self._since = now
@@ -141,3 +147,9 @@ class Meter(L.Callback):
         if self._peak is not None:
             rates["meter/mfu"] = flops_per_s / (self._peak * num_devices)
         return rates
+
+
+def _copies(trainer: L.Trainer) -> int:
+    """Ranks that see the same data, as tensor parallelism has them."""
+    replicas = trainer.distributed_sampler_kwargs
+    return trainer.world_size // replicas["num_replicas"] if replicas else 1

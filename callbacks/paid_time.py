@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 BEAT_S = 30.0
-"""Seconds between two lines of a launch: what a kill can lose."""
+"""Least seconds between two lines of a launch. A kill loses these, or a step that takes longer."""
 
 
 class PaidTime:
@@ -19,9 +19,13 @@ class PaidTime:
     Args:
         path: The journal.
         num_devices: Devices that this launch holds.
+        goes_on: Whether this launch goes on with the run of the journal; if not, a journal there is another run's, and
+            a new one takes its place.
     """
 
-    def __init__(self, path: Path, num_devices: int) -> None:
+    def __init__(self, path: Path, num_devices: int, *, goes_on: bool = True) -> None:
+        if not goes_on:
+            path.unlink(missing_ok=True)
         self.path = path
         self.num_devices = num_devices
         self._launch = secrets.token_hex(4)

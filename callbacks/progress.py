@@ -15,6 +15,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as RichProgress
 
 from callbacks.run_folder import run_folder
+from callbacks.steps import at_logging_step
 
 SHOWN = {  # metric -> how a line shows it
     "train/loss": "loss {:.3f}",
@@ -63,7 +64,7 @@ class Progress(ProgressBar):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
-        if not self._enabled or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if not self._enabled or not at_logging_step(trainer, batch_idx):
             return
         line = "  ".join(self._parts(trainer))
         if self._bar is not None and self._task is not None:

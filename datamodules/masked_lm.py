@@ -36,6 +36,9 @@ from .text.tokenized_texts import tokenize_texts
 from .text.tokenizers import TokenizerFile, TokenizerSource
 from .text.vocabulary import document_ends, make_vocabulary, maskable_ids
 
+CHUNK = 2**20
+"""Documents whose lengths are looked at together: few enough to fit in memory, many enough for speed."""
+
 
 class MaskedLMData(L.LightningDataModule):
     """Documents of a corpus as masked, ragged micro-batches (`modules.contracts.RaggedText`).
@@ -215,6 +218,15 @@ class MaskedLMData(L.LightningDataModule):
     def mean_masking_rate(self) -> float:
         """Mean share of the tokens that is masked in training: the rows that a head has to score."""
         return self._training_rate().mean()
+
+    @property
+    def unique_units(self) -> int:
+        """Real tokens of one epoch: those of the training documents, truncated, [CLS] and [SEP] counted."""
+        split = self._training_split()
+        chunks = (np.arange(start, min(start + CHUNK, len(split))) for start in range(0, len(split), CHUNK))
+        offsets = self._store.offsets
+        numbers = map(split.numbers, chunks)
+        return sum(int(np.minimum(offsets[n + 1] - offsets[n] + 2, self.max_seqlen).sum()) for n in numbers)
 
     def decode(self, ids: list[int]) -> str:
         """The text of token ids, without [CLS], [SEP] and [PAD]."""

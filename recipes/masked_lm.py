@@ -128,7 +128,8 @@ class MaskedLM(L.LightningModule):
         loss = self._micro_loss(last) * weight
         if self.max_tokens is not None:
             self.tokens += int(tokens)
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and (self.global_step + 1) % every == 0:
             self._log_means("train")
             self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss

@@ -1,4 +1,5 @@
 from .cost import CostProfile as CostProfile
+from .cost import LawUse as LawUse
 from .experts import RouterStats as RouterStats
 from .schedule import Schedule as Schedule
 from .text import IGNORE as IGNORE

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from functools import cache
 from typing import Any, NoReturn
@@ -46,9 +47,6 @@ def _leaf_parser(annotation: Any) -> jsonargparse.ArgumentParser:
     return parser
 
 
-WRAPPED_OPTIMIZERS = "lightning.pytorch.core.optimizer.Lightning"
-
-
 class Parser(LightningArgumentParser):
     """Lightning's parser without its usage dump: what the pre-check let through and parsing refuses becomes one line.
 
@@ -77,6 +75,12 @@ def constructor_error(error: BaseException) -> BaseException:
     return error
 
 
+def _can_be_imported(class_path: str) -> bool:
+    """Not so for classes made in a function, nor for the optimizers that a Trainer has wrapped in this process."""
+    module, _, name = class_path.rpartition(".")
+    return hasattr(sys.modules.get(module), name)
+
+
 class ConfigSchema(ParserJsonschema):
     """The JSON Schema of a parser, where jsonargparse's own fails or says too little."""
 
@@ -86,8 +90,7 @@ class ConfigSchema(ParserJsonschema):
             paths = get_all_subclass_paths(class_type)
         except TypeError:
             paths = []
-        # Where a Trainer has run in this process, its wrapped optimizers are subclasses that cannot be imported.
-        known = [self.class_path_schema(path, action) for path in paths if not path.startswith(WRAPPED_OPTIMIZERS)]
+        known = [self.class_path_schema(path, action) for path in paths if _can_be_imported(path)]
         schema: dict[str, Any] = anyof_schema([{"type": "string"}, *(known or [self.unknown_class_path_schema()])])
         return schema
 

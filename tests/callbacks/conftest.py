@@ -53,15 +53,20 @@ class ValidatedLine(Line):
 class Endless(IterableDataset):
     """The same batch for ever: a stream without length, as our own recipes read."""
 
-    def __init__(self, batch: Tensor) -> None:
+    def __init__(self, batch: Any) -> None:
         self.batch = batch
 
     def __iter__(self) -> Iterator[Tensor]:
         return itertools.repeat(self.batch)
 
 
-def endless(batch: Tensor) -> DataLoader:
+def endless(batch: Any) -> DataLoader:
     return DataLoader(Endless(batch), batch_size=None, generator=torch.Generator())
+
+
+@pytest.fixture
+def stream() -> Callable[[Any], DataLoader]:
+    return endless
 
 
 @pytest.fixture

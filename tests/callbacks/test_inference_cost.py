@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from callbacks import InferenceAwareCost, LastCheckpoint, Meter
+from callbacks.inference_cost import _precision
 from callbacks.paid_time import PaidTime
 from modules.scaling import LIFETIME_COST_SCHEMA
 
 Trainers = Callable[..., L.Trainer]
 Models = Callable[..., L.LightningModule]
+Streams = Callable[[Any], DataLoader]
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -52,7 +54,14 @@ def test_stated_demand_and_price(make_trainer: Trainers, line: Models, batches: 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"hardware": "abacus"}, "abacus"), ({"demand": "many"}, "many"), ({"usd_per_hour": "x"}, "x")],
+    [
+        ({"demand": -5}, "must not be negative"),
+        ({"output_fraction": 2.0}, r"in \[0, 1\]"),
+        ({"laws": ["murphy"]}, "murphy"),
+        ({"hardware": "abacus"}, "abacus"),
+        ({"demand": "many"}, "many"),
+        ({"usd_per_hour": "x"}, "x"),
+    ],
 )
 def test_refuses_what_it_cannot_read(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -93,27 +102,119 @@ def test_lost_work_is_paid_but_not_counted(
     assert len({json.loads(row)["launch"] for row in (tmp_path / "paid_time.jsonl").read_text().splitlines()}) == 2
 
 
+class Stranger(L.LightningModule):
+    """A user's module that knows nothing of us."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        inputs = batch["inputs"] if isinstance(batch, dict) else batch.inputs if isinstance(batch, Opaque) else batch
+        return self.net(inputs).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Opaque:
+    """A batch that nobody can look into."""
+
+    def __init__(self) -> None:
+        self.inputs = torch.ones(5, 4)
+
+
+FORWARD = 2 * (4 * 16 + 16 * 1)
+TRAINING = 2 * FORWARD + 2 * 16 * 1  # the gradient of the inputs is not needed
+
+
 def test_any_module_is_measured(make_trainer: Trainers, batches: DataLoader, tmp_path: Path) -> None:
-    class Stranger(L.LightningModule):
-        """A user's module that knows nothing of us."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 1))
-
-        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-            return self.net(batch).square().mean()
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.SGD(self.parameters(), lr=0.1)
-
     make_trainer(Meter(), InferenceAwareCost(), max_steps=3).fit(Stranger(), batches)
     report = report_of(tmp_path)
-    assert report["run"]["unit"] == "example"
-    assert report["run"]["units"] == 3 * 5
-    # forward 2 (4 16 + 16 1), backward of the weights the same, backward of the hidden layer 2 (16 1)
-    assert report["training"]["flops"] == 15 * (2 * 80 + 2 * 80 + 2 * 16)
+    assert (report["run"]["unit"], report["run"]["units"]) == ("example", 3 * 5)
+    assert report["training"]["flops"] == 3 * 5 * TRAINING
+    assert report["run"]["prefill_flops"] == FORWARD
     assert any("no cost_profile" in note for note in report["notes"])
+
+
+def test_a_mask_tells_the_real_tokens(make_trainer: Trainers, stream: Streams, tmp_path: Path) -> None:
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    batches = stream({"inputs": torch.ones(2, 3, 4), "attention_mask": mask})
+    cost = InferenceAwareCost(law_use="applies", laws=["sardana2024"])
+    make_trainer(cost, max_steps=4, log_every_n_steps=3).fit(Stranger(), batches)
+    report = report_of(tmp_path)
+    assert (report["run"]["unit"], report["run"]["units"]) == ("token", 4 * 3)
+    assert [answer["law"] for answer in report["answers"]] == ["sardana2024"]
+
+
+def test_a_batch_nobody_can_look_into_is_one_unit(make_trainer: Trainers, stream: Streams, tmp_path: Path) -> None:
+    make_trainer(InferenceAwareCost(), max_steps=4).fit(Stranger(), stream(Opaque()))
+    assert (report_of(tmp_path)["run"]["unit"], report_of(tmp_path)["run"]["units"]) == ("batch", 4)
+
+
+def test_accumulated_batches_all_count_and_are_read_once(
+    make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path
+) -> None:
+    meter, reads = Meter(), []
+    read = meter.read
+    meter.read = lambda trainer, **how: reads.append(trainer.global_step) or read(trainer, **how)
+    trainer = make_trainer(meter, InferenceAwareCost(), max_steps=6, accumulate_grad_batches=4, log_every_n_steps=3)
+    trainer.fit(line(), batches)
+    assert report_of(tmp_path)["run"]["units"] == 6 * 4 * 5
+    assert reads == [3, 6, 6]  # two logging steps and the end
+
+
+def test_a_step_that_fails_leaves_no_counter_behind(make_trainer: Trainers, batches: DataLoader) -> None:
+    from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+    class Broken(Stranger):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            raise TypeError("broken in its first step")
+
+    with pytest.raises(TypeError, match="first step"):
+        make_trainer(InferenceAwareCost()).fit(Broken(), batches)
+    assert _get_current_dispatch_mode() is None
+
+
+def test_an_interrupted_run_reports(make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path) -> None:
+    model = line()
+
+    def interrupt(batch: Tensor, batch_idx: int) -> None:
+        if batch_idx == 3:
+            raise KeyboardInterrupt
+
+    model.on_train_batch_start = interrupt
+    with pytest.raises(SystemExit):
+        make_trainer(InferenceAwareCost()).fit(model, batches)
+    assert report_of(tmp_path)["run"]["units"] == 3 * 5
+
+
+def test_a_report_that_fails_does_not_hide_the_error(
+    make_trainer: Trainers, line: Models, batches: DataLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("callbacks.inference_cost.draw_lifetime_cost", full_disk)
+    model = line()
+    model.on_train_batch_start = fails_at(model, 2)
+    with pytest.raises(RuntimeError, match="broken"), pytest.warns(UserWarning, match="no space left"):
+        make_trainer(InferenceAwareCost()).fit(model, batches)
+
+
+def test_another_run_in_the_same_folder_pays_for_itself(
+    make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        make_trainer(InferenceAwareCost(), max_steps=2).fit(line(), batches)
+    assert len({json.loads(row)["launch"] for row in (tmp_path / "paid_time.jsonl").read_text().splitlines()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "name"), [("bf16-mixed", "bf16"), ("16-mixed", "fp16"), ("32-true", "fp32"), ("64-true", "fp64")]
+)
+def test_precision_as_the_hardware_presets_name_it(precision: str, name: str) -> None:
+    assert _precision(precision) == name
 
 
 def test_journal_survives_a_torn_line(tmp_path: Path) -> None:

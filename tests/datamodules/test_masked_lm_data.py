@@ -236,3 +236,10 @@ def test_errors(make_data: MakeData, tmp_path: Path) -> None:
     data.setup("predict")
     with pytest.raises(ValueError, match=r"set data\.init_args\.predict"):
         data.predict_dataloader()
+
+
+def test_unique_units_are_the_tokens_of_an_epoch(make_data: MakeData) -> None:
+    data = make_data(validation=100, batch_size=1, micro_batch_size=1)
+    stream = stream_of(data)
+    epoch = islice(chain.from_iterable(stream), stream.order.size)
+    assert data.unique_units == sum(batch.num_tokens for batch in epoch)
