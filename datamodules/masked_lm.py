@@ -5,6 +5,7 @@ Try: `galley prepare -c yaml/mosaicbert/tiny.yaml`, then `galley fit -c yaml/mos
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -218,6 +219,11 @@ class MaskedLMData(L.LightningDataModule):
     def mean_masking_rate(self) -> float:
         """Mean share of the tokens that is masked in training: the rows that a head has to score."""
         return self._training_rate().mean()
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """The tokenizer of the token store, where that has been prepared."""
+        return store_folder(self.corpus, self.tokenizer, self.folder) / "tokenizer.json"
 
     @property
     def unique_units(self) -> int:

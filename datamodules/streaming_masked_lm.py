@@ -150,6 +150,11 @@ class StreamingMaskedLMData(L.LightningDataModule):
         """Mean share of the tokens that is masked in training: the rows that a head has to score."""
         return self.masking_rate
 
+    @property
+    def tokenizer_file(self) -> Path:
+        """The tokenizer the documents were made with."""
+        return Path(self.tokenizer.path)
+
     def decode(self, ids: list[int]) -> str:
         """The text of token ids, without [CLS], [SEP] and [PAD]."""
         return self._tokenizer.decode(ids)

@@ -138,3 +138,16 @@ def test_three_kinds_of_values() -> None:
     assert len(refusals(found, force=False)) == 2
     (line,) = refusals(found, force=True)
     assert line.startswith("seed_everything: 1 in the run, 2 now")
+
+
+def test_a_run_is_exported_with_its_tokenizer(uninterrupted: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    exported = tmp_path / "exported"
+    finish(galley("export", str(uninterrupted), str(exported), cwd=tmp_path))
+    weights = load_file(exported / "model.safetensors")
+    trained = last_checkpoint(uninterrupted)["state_dict"]
+    assert torch.equal(weights["bert.embeddings.word_embeddings.weight"], trained["encoder.embeddings.word.weight"])
+    assert json.loads((exported / "config.json").read_text())["model_type"] == "mosaicbert"
+    assert (exported / "tokenizer.json").is_file()
+    assert "exists" in finish(galley("export", str(uninterrupted), str(exported), cwd=tmp_path), code=2)

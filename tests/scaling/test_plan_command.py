@@ -99,6 +99,40 @@ def test_qualities_limits_forecast_and_repetition(capsys: pytest.CaptureFixture[
     assert repeated["epochs"] > 1
 
 
+def test_limits_hold_for_every_part_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--quality-of", "7B", "--inference-tokens", "1e11..1e13", "--unique-tokens", "200B"]
+    capped = ask(capsys, *words, "--max-parameters", "3B")
+    sizes = [row["parameters"] for row in (capped, capped["repeated"], *capped["demands"], *capped["other_laws"])]
+    assert max(sizes) == pytest.approx(3e9)
+    fixed = ask(capsys, *words, "--parameters", "7B")
+    assert fixed["repeated"]["parameters"] == 7e9
+    assert fixed["regret_fraction"] == pytest.approx(0, abs=1e-12)
+    # The third example of --help: a run, a range of the demand, a device and scarce data at once.
+    words = ["--like", "7B,2T", "--inference-tokens", "1T..100T", "--fits", "l4", "--unique-tokens", "5T"]
+    answer = ask(capsys, *words)
+    assert max(answer["parameters"], answer["repeated"]["parameters"]) <= 0.8 * 24 * 2**30 / 2
+    assert answer["run_optimal_for"] == pytest.approx(9.692e12, rel=1e-3)
+
+
+def test_what_is_not_known_of_a_run_is_null_and_flagged(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--inference-tokens", "1T", "--other-laws", "muennighoff2023"]
+    small = ask(capsys, "--like", "70B,100B", *words)
+    assert (small["run_optimal_for"], small["run_under_trained"]) == (None, True)
+    repeated = ask(capsys, "--like", "7B,2T", "--unique-tokens", "1T", *words)
+    assert (repeated["run_optimal_for"], repeated["run_under_trained"]) == (None, None)
+    assert any("more tokens than are unique" in note for note in repeated["notes"])
+
+
+def test_extrapolation_is_told_of_every_row_and_apart_from_ignorance(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--quality-of", "3B", "--other-laws", "muennighoff2023"]
+    answer = ask(capsys, *words, "--inference-tokens", "1e11")
+    assert answer["in_range"] is True
+    assert answer["demands"][-1]["in_range"] is False
+    assert answer["other_laws"][0]["in_range"] is None
+    assert "Outside the runs that the law was fitted on: besiroglu2024" in answer["notes"]
+    assert "Range of the law unknown: muennighoff2023" in answer["notes"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -202,6 +202,43 @@ def test_repeated_optimum() -> None:
     assert RepeatedDataLaw(LAW, 1e11).loss(scarce.parameters, scarce.tokens) == pytest.approx(scarce.loss, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("limits", "bound"),
+    [(Limits(parameters=6e9), 6e9), (Limits(max_parameters=3e9), 3e9), (Limits(max_tokens=6e11), None)],
+)
+def test_limits_hold_for_repeated_data_too(limits: Limits, bound: float | None) -> None:
+    repeated = RepeatedDataLaw(LAW, 2e11)
+    free, best = repeated_optimum(repeated, **QUESTION), repeated_optimum(repeated, limits=limits, **QUESTION)
+    assert float(repeated.loss(best.parameters, best.tokens)) == pytest.approx(best.loss, abs=1e-9)
+    assert best.cost > free.cost
+    if bound is None:
+        assert best.tokens == pytest.approx(6e11, rel=1e-9)
+        assert best.tokens <= 6e11
+    else:
+        assert best.parameters == bound
+
+
+def test_training_compute_of_repeated_data_is_bounded() -> None:
+    repeated = RepeatedDataLaw(LAW, 2e11)
+    free = repeated_optimum(repeated, **QUESTION)
+    budget = 0.9 * 6 * free.parameters * free.tokens
+    best = repeated_optimum(repeated, limits=Limits(max_train_flops=budget), **QUESTION)
+    assert 6 * best.parameters * best.tokens == pytest.approx(budget, rel=1e-9)
+    with pytest.raises(ValueError, match="within the limits: find more data"):
+        repeated_optimum(repeated, limits=Limits(max_parameters=1e9), **QUESTION)
+
+
+def test_regret_is_counted_within_the_limits() -> None:
+    demand = DemandDistribution.lognormal(1e11, 1e13)
+    free, capped, fixed = (
+        expected_optimum(LAW, demand, quality_of=7e9, limits=limits)
+        for limits in (Limits(), Limits(max_parameters=5e9), Limits(parameters=7e9))
+    )
+    assert fixed.optimum.parameters == 7e9
+    assert fixed.regret_fraction == pytest.approx(0, abs=1e-14)
+    assert 0 < capped.regret_fraction < free.regret_fraction
+
+
 def test_uncertain_demand_is_planned_for_its_mean() -> None:
     demand = DemandDistribution.of([1e11, 1e12, 1e13], [1, 2, 1])
     plan = expected_optimum(LAW, demand, quality_of=7e9)

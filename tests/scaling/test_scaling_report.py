@@ -36,6 +36,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "masked": {"law_use": "indicative", "law_note": "Masked tokens.", "output_fraction": 0.0},
     "cost only": {"law_use": "none", "unit": "environment step"},
     "repeated": {"unique_units": 5e11},
+    "repeated too often": {"unique_units": 1e9},
+    "measured": {"law_use": "none", "law_note": "its FLOPs were counted"},
     "stopped at once": {"units": 0, "train_flops": 0, "device_hours": 0, "hardware": "a100-80"},
     "no demand": {"inference_units": 0.0},
 }
@@ -135,6 +137,50 @@ def test_repeated_data_count_for_less() -> None:
     assert report.answers[0].tokens == pytest.approx(effective)
     assert effective < 2e12
     assert any("seen 4 times" in note for note in report.notes)
+
+
+def test_repeated_data_have_optima_that_repeat_them_and_no_inverse() -> None:
+    report = lifetime_report(run(unique_units=5e11))
+    repeated = RepeatedDataLaw(LossLaw.preset("besiroglu2024"), 5e11)
+    answer = report.answers[0]
+    assert answer.repeated
+    assert (answer.under_trained, answer.optimal_for_units) == (False, None)
+    assert answer.loss == pytest.approx(float(repeated.loss(7e9, 2e12)))
+    for best in answer.optima:
+        assert best.tokens > 5e11  # no optimum on fresh tokens that do not exist
+        assert float(repeated.loss(best.parameters, best.tokens)) == pytest.approx(answer.loss, abs=1e-9)
+        own, cost = (6 * n * (d + best.inference_units / 3) for n, d in ((7e9, 2e12), (best.parameters, best.tokens)))
+        assert best.saved_fraction == pytest.approx(1 - cost / own)
+        assert best.saved_fraction >= 0
+    assert "not known: the data were repeated" in report_table(report)
+    assert any("not solved" in note for note in report.notes)
+
+
+def test_endless_repetition_leaves_no_optimum_and_no_error() -> None:
+    report = lifetime_report(run(unique_units=1e9))
+    assert [answer.optima for answer in report.answers] == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"law_use": "indicative"}, "The laws are indicative only (they were fitted on causal language models)."),
+        ({"law_use": "indicative", "law_note": "Masked."}, "The laws are indicative only (Masked)."),
+        ({"law_use": "none"}, "No loss law applies: cost only."),
+        ({"law_use": "none", "law_note": "counted"}, "No loss law applies: cost only (counted)."),
+    ],
+)
+def test_one_sentence_says_what_the_law_is_worth(changes: dict[str, Any], sentence: str) -> None:
+    notes = lifetime_report(run(**changes)).notes
+    assert notes[0] == sentence
+    assert sum("law" in note and "causal" in note for note in notes) <= 1
+
+
+def test_a_law_without_a_range_is_called_that() -> None:
+    report = lifetime_report(run(), laws=(LossLaw.preset("muennighoff2023"), LossLaw.preset("sardana2024")))
+    assert [answer.in_range for answer in report.answers] == [None, False]
+    assert "Range of the law unknown: muennighoff2023." in report.notes
+    assert "Outside the runs that the law was fitted on: sardana2024." in report.notes
 
 
 def test_extrapolation_is_flagged() -> None:
