@@ -101,7 +101,7 @@ def encoder_cost_profile(encoder: Encoder, *, seqlen: float, head_fraction: floa
         decode_flops=flops.forward,
         decode_weight_bytes=active * encoder.embeddings.word.weight.element_size(),
         law_use="indicative",
-        law_note="the laws were fitted on causal language models; a masked one learns from a part of its tokens only",
+        law_note="they were fitted on causal language models; a masked one learns from a part of its tokens only",
     )
 
 

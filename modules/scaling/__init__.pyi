@@ -2,6 +2,7 @@ from .constraints import Limits as Limits
 from .constraints import best_for_budget as best_for_budget
 from .constraints import limited_optimum as limited_optimum
 from .demand import DemandDistribution as DemandDistribution
+from .demand import ExpectedOptimum as ExpectedOptimum
 from .demand import expected_optimum as expected_optimum
 from .fit import LawFit as LawFit
 from .fit import fit_law as fit_law
@@ -16,6 +17,7 @@ from .lifetime import lifetime_cost as lifetime_cost
 from .lifetime import lifetime_optimum as lifetime_optimum
 from .lifetime import optimal_demand as optimal_demand
 from .lifetime import smaller_model_overhead as smaller_model_overhead
+from .plan import LawPlan as LawPlan
 from .plan import Plan as Plan
 from .plan import Question as Question
 from .plan import make_plan as make_plan
@@ -30,6 +32,7 @@ from .rates import FLOPS as FLOPS
 from .rates import PAPER_OUTPUT_FRACTION as PAPER_OUTPUT_FRACTION
 from .rates import CostRates as CostRates
 from .repetition import RepeatedDataLaw as RepeatedDataLaw
+from .repetition import RepeatedOptimum as RepeatedOptimum
 from .repetition import repeated_optimum as repeated_optimum
 from .report import LifetimeReport as LifetimeReport
 from .report import RunCost as RunCost

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from modules.scaling.arrays import FloatArray, non_negative, positive
+from modules.scaling.constraints import NO_LIMITS, Limits, limited_optimum
 from modules.scaling.law import LossLaw
-from modules.scaling.lifetime import LifetimeOptimum, lifetime_cost, lifetime_optimum
+from modules.scaling.lifetime import LifetimeOptimum, lifetime_cost
 from modules.scaling.rates import FLOPS, CostRates
 
 _Z90 = 1.2815515655446004
@@ -72,7 +73,8 @@ class ExpectedOptimum:
 
     Attributes:
         optimum: The optimum for the mean demand; its costs are expected costs.
-        regret_fraction: Expected extra cost over knowing the demand in advance, relative to the latter.
+        regret_fraction: Expected extra cost over knowing the demand in advance (within the same limits), relative to
+            the latter.
     """
 
     optimum: LifetimeOptimum
@@ -87,14 +89,17 @@ def expected_optimum(
     like: tuple[float, float] | None = None,
     quality_of: float | None = None,
     rates: CostRates = FLOPS,
+    limits: Limits = NO_LIMITS,
 ) -> ExpectedOptimum:
-    """The size and training length of the lowest expected lifetime cost.
+    """The size and training length of the lowest expected lifetime cost, within limits.
 
     Raises:
-        ValueError: as `lifetime_optimum`.
+        ValueError: as `limited_optimum`.
     """
-    best = lifetime_optimum(law, inference_tokens=demand.mean, loss=loss, like=like, quality_of=quality_of, rates=rates)
-    informed = lifetime_optimum(law, inference_tokens=demand.inference_tokens, loss=best.loss, rates=rates).cost
+    best, informed = (
+        limited_optimum(law, limits, inference_tokens=tokens, loss=loss, like=like, quality_of=quality_of, rates=rates)
+        for tokens in (demand.mean, demand.inference_tokens)
+    )
     committed = lifetime_cost(best.parameters, best.tokens, demand.inference_tokens, rates)
-    regret = float(demand.weights @ committed) / float(demand.weights @ informed) - 1
+    regret = float(demand.weights @ committed) / float(demand.weights @ informed.cost) - 1
     return ExpectedOptimum(best, regret)

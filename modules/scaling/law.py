@@ -193,6 +193,11 @@ class LossLaw:
             return np.zeros(np.broadcast_shapes(np.shape(parameters), np.shape(tokens)), dtype=np.bool_)
         return _within(parameters, self.parameters_range) & _within(tokens, self.tokens_range)
 
+    def covers_run(self, parameters: float, tokens: float) -> bool | None:
+        """The same for one run, but None where the range is unknown."""
+        unknown = self.parameters_range is None or self.tokens_range is None
+        return None if unknown else bool(self.covers(parameters, tokens))
+
     def _require_reachable(self, left: FloatArray, loss: ArrayLike, name: str, value: ArrayLike) -> None:
         if np.any(left <= 0):
             values, losses = np.broadcast_arrays(np.asarray(value, np.float64), np.asarray(loss, np.float64))

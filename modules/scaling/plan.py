@@ -14,6 +14,7 @@ from modules.scaling.law import LossLaw
 from modules.scaling.lifetime import LifetimeOptimum, lifetime_cost, optimal_demand
 from modules.scaling.rates import FLOPS, CostRates
 from modules.scaling.repetition import RepeatedDataLaw, RepeatedOptimum, repeated_optimum
+from modules.scaling.report_notes import range_notes
 from modules.scaling.uncertainty import interval
 
 DEMAND_FACTORS = (0.1, 1.0, 10.0)
@@ -75,7 +76,7 @@ class LawPlan:
         train_cost: In the unit of the rates.
         inference_cost: In the unit of the rates.
         chinchilla_cost: Lifetime cost of the Chinchilla model.
-        in_range: Whether the law was fitted on runs of this size and length.
+        in_range: Whether the law was fitted on runs of this size and length; None where its source does not say.
     """
 
     law: str
@@ -88,7 +89,7 @@ class LawPlan:
     train_cost: float
     inference_cost: float
     chinchilla_cost: float
-    in_range: bool
+    in_range: bool | None
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ class Plan:
         demands: The answer of the chosen law if the demand is ten times smaller, as stated, ten times larger.
         interval: 80 % bootstrap intervals of `parameters`, `tokens`, `saved_fraction`; None without samples.
         regret_fraction: Expected extra cost of not knowing the demand; None where it is a number.
-        run_optimal_for: The demand for which the run given as `like` is itself optimal: negative for an under-trained
-            one, None where none was given.
+        run_optimal_for: The demand for which the run given as `like` is itself optimal; None where none was given,
+            where it is under-trained for any demand, and where its data repeat (no inverse is solved for that).
+        run_under_trained: Whether no demand makes that run optimal; None where that is not known.
         repeated: The answer when data repeat; None where there are enough.
         notes: What limits the answer.
     """
@@ -117,6 +119,7 @@ class Plan:
     interval: dict[str, tuple[float, float]] | None
     regret_fraction: float | None
     run_optimal_for: float | None
+    run_under_trained: bool | None
     repeated: RepeatedOptimum | None
     notes: tuple[str, ...]
 
@@ -131,6 +134,7 @@ class Plan:
             "interval": self.interval,
             "regret_fraction": self.regret_fraction,
             "run_optimal_for": self.run_optimal_for,
+            "run_under_trained": self.run_under_trained,
             "repeated": None if self.repeated is None else asdict(self.repeated),
             "notes": list(self.notes),
         }
@@ -144,18 +148,24 @@ def make_plan(question: Question) -> Plan:
     """
     best = _ask(question, question.law, question.inference_tokens)
     others, notes = _ask_others(question)
-    demands = [question.inference_tokens * factor for factor in DEMAND_FACTORS] if question.inference_tokens else []
+    factors = DEMAND_FACTORS if question.inference_tokens else ()
+    demands = tuple(
+        (tokens, _ask(question, question.law, tokens)) for tokens in (question.inference_tokens * f for f in factors)
+    )
+    inverse, inverse_notes = _inverse(question)
+    shown = [*(moved for _, moved in demands), best, *others]
     return Plan(
         best=best,
         other_laws=others,
         inference_tokens=question.inference_tokens,
         unit=question.rates.unit,
-        demands=tuple((tokens, _ask(question, question.law, tokens)) for tokens in demands),
+        demands=demands,
         interval=_interval(question),
         regret_fraction=_regret(question, best),
-        run_optimal_for=_inverse(question),
+        run_optimal_for=inverse if inverse is not None and inverse >= 0 else None,
+        run_under_trained=None if inverse is None else inverse < 0,
         repeated=_repeated(question),
-        notes=tuple(notes + _range_notes((best, *others))),
+        notes=(*notes, *inverse_notes, *range_notes([(plan.law, plan.in_range) for plan in shown])),
     )
 
 
@@ -177,7 +187,7 @@ def _ask(question: Question, law: LossLaw, inference_tokens: float) -> LawPlan:
         train_cost=float(best.train_cost),
         inference_cost=float(best.inference_cost),
         chinchilla_cost=float(reference),
-        in_range=bool(best.in_range),
+        in_range=law.covers_run(float(best.parameters), float(best.tokens)),
     )
 
 
@@ -228,13 +238,18 @@ def _interval(question: Question) -> dict[str, tuple[float, float]] | None:
 def _regret(question: Question, best: LawPlan) -> float | None:
     if question.forecast is None:
         return None
-    return expected_optimum(question.law, question.forecast, loss=best.loss, rates=question.rates).regret_fraction
+    return expected_optimum(
+        question.law, question.forecast, loss=best.loss, rates=question.rates, limits=question.limits
+    ).regret_fraction
 
 
-def _inverse(question: Question) -> float | None:
+def _inverse(question: Question) -> tuple[float | None, list[str]]:
+    """The demand that makes the run optimal, negative where none does, and why it is not known where it is not."""
     if question.like is None:
-        return None
-    return float(optimal_demand(question.law, *question.like, question.rates))
+        return None, []
+    if question.unique_tokens is not None and question.like[1] > question.unique_tokens:
+        return None, ["the run has more tokens than are unique: its quality is taken as if all of them were"]
+    return float(optimal_demand(question.law, *question.like, question.rates)), []
 
 
 def _repeated(question: Question) -> RepeatedOptimum | None:
@@ -247,11 +262,5 @@ def _repeated(question: Question) -> RepeatedOptimum | None:
         like=question.like,
         quality_of=question.quality_of,
         rates=question.rates,
+        limits=question.limits,
     )
-
-
-def _range_notes(plans: tuple[LawPlan, ...]) -> list[str]:
-    outside = [plan.law for plan in plans if not plan.in_range]
-    if not outside:
-        return []
-    return [f"outside the runs that the law was fitted on, or those are unknown: {', '.join(outside)}"]

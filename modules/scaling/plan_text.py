@@ -58,8 +58,9 @@ def _extra_lines(plan: Plan) -> list[str]:
         )
     if plan.run_optimal_for is not None:
         demand = format_count(plan.run_optimal_for)
-        right = f"optimal for a demand of {demand}" if plan.run_optimal_for >= 0 else "under-trained for any demand"
-        lines.append(f"The run itself is {right} ({plan.best.law}).")
+        lines.append(f"The run itself is optimal for a demand of {demand} ({plan.best.law}).")
+    if plan.run_under_trained:
+        lines.append(f"The run itself is under-trained for any demand ({plan.best.law}).")
     if plan.repeated is not None:
         run = plan.repeated
         lines.append(

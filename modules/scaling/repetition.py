@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from modules.scaling.arrays import FloatArray, positive
+from modules.scaling.constraints import NO_LIMITS, Limits
 from modules.scaling.law import TRAIN_FLOPS, LossLaw
 from modules.scaling.lifetime import quality_point
 from modules.scaling.rates import FLOPS, CostRates
@@ -95,36 +96,59 @@ def repeated_optimum(
     like: tuple[float, float] | None = None,
     quality_of: float | None = None,
     rates: CostRates = FLOPS,
+    limits: Limits = NO_LIMITS,
 ) -> RepeatedOptimum:
-    """`lifetime_optimum` when the data run out; the quality is named under the law of fresh data.
+    """`limited_optimum` when the data run out; the quality is named under the law of fresh data.
 
-    A grid over ln N that is refined around its best point, as the kinks at U and U_N leave no closed equation.
+    A grid over ln N that is refined around its best point, as the kinks at U and U_N leave no closed equation. The
+    limits on data and compute hold for all tokens processed, repetitions included.
 
     Raises:
-        ValueError: no model reaches the quality on so few unique tokens.
+        ValueError: no model within the limits reaches the quality on so few unique tokens.
     """
     point = quality_point(repeated.law, loss=loss, like=like, quality_of=quality_of)
     demand = rates.training_tokens(inference_tokens)
-    low, high = np.log(float(point.parameters)) + np.array([-4.0, 8.0])
+    low, high = _sizes_tried(float(point.parameters), limits)
     for _ in range(_REFINEMENTS):
-        log_sizes = np.linspace(low, high, _SIZES_TRIED)
-        tokens = repeated.tokens_for_loss(np.exp(log_sizes), point.loss)
-        costs = TRAIN_FLOPS * rates.train * np.exp(log_sizes) * (tokens + demand)
+        sizes = np.geomspace(low, high, _SIZES_TRIED)
+        tokens = repeated.tokens_for_loss(sizes, point.loss)
+        costs = np.where(_allowed(sizes, tokens, limits), TRAIN_FLOPS * rates.train * sizes * (tokens + demand), np.inf)
         best = int(np.argmin(costs))
-        low, high = log_sizes[max(best - 1, 0)], log_sizes[min(best + 1, _SIZES_TRIED - 1)]
+        low, high = sizes[max(best - 1, 0)], sizes[min(best + 1, _SIZES_TRIED - 1)]
     if not np.isfinite(costs[best]):
         raise ValueError(
-            f"unique_tokens={repeated.unique_tokens:.4g} cannot reach loss={float(point.loss):g} "
-            "however often they repeat: find more data or ask for a higher loss"
+            f"unique_tokens={repeated.unique_tokens:.4g} cannot reach loss={float(point.loss):g} however often they "
+            f"repeat{' within the limits' if limits.any else ''}: find more data or ask for a higher loss"
         )
     processed = float(tokens[best])
     return RepeatedOptimum(
-        parameters=float(np.exp(log_sizes[best])),
+        parameters=float(sizes[best]),
         tokens=processed,
         epochs=processed / repeated.unique_tokens,
         loss=float(point.loss),
         cost=float(costs[best]),
     )
+
+
+def _sizes_tried(chinchilla_parameters: float, limits: Limits) -> tuple[float, float]:
+    """Smallest and largest size worth trying: scarce data ask for much more than the Chinchilla size."""
+    if limits.parameters is not None:
+        return limits.parameters, limits.parameters
+    largest = chinchilla_parameters * np.exp(8.0)
+    if limits.max_parameters is not None:
+        largest = min(largest, limits.max_parameters)
+    return min(chinchilla_parameters * np.exp(-4.0), largest), largest
+
+
+def _allowed(sizes: FloatArray, tokens: FloatArray, limits: Limits) -> NDArray[np.bool_]:
+    inside = np.ones(sizes.shape, dtype=np.bool_)
+    if limits.max_parameters is not None:
+        inside &= sizes <= limits.max_parameters
+    if limits.max_tokens is not None:
+        inside &= tokens <= limits.max_tokens
+    if limits.max_train_flops is not None:
+        inside &= TRAIN_FLOPS * sizes * tokens <= limits.max_train_flops
+    return inside
 
 
 def _diminish(amount: FloatArray, unique: float, decay: float) -> FloatArray:

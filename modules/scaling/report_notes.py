@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from modules.scaling.report import RunCost
 
 _LAW_USE = {
-    "indicative": "The laws were fitted on causal language models: here they are indicative only.",
-    "bracket": "The laws are dense laws: a routed model lies somewhere between its active and its total parameters.",
-    "none": "No loss law applies: cost only.",
+    "indicative": ("The laws are indicative only", "they were fitted on causal language models"),
+    "bracket": ("The laws are dense laws and bracket this model", "between its active and its total parameters"),
+    "none": ("No loss law applies: cost only", ""),
 }
+"""What holds, and why where the run itself does not say."""
 
 
 def notes(
@@ -26,14 +27,21 @@ def notes(
 
 
 def _of_law(run: RunCost, answers: tuple[LawAnswer, ...]) -> list[str]:
-    found = [_LAW_USE[run.law_use]] if run.law_use in _LAW_USE else []
-    if run.law_note:
-        found.append(run.law_note)
+    verdict, usual_reason = _LAW_USE.get(run.law_use, ("The laws apply", ""))
+    reason = run.law_note.rstrip(".") or usual_reason
+    found = [f"{verdict} ({reason})." if reason else f"{verdict}."] if run.law_use in _LAW_USE or reason else []
     if run.units == 0:
         found.append("Nothing was trained: there is no quality to compare.")
-    outside = list(dict.fromkeys(a.law for a in answers if not a.in_range))
-    if outside:
-        found.append(f"Outside the runs that the law was fitted on, or those are unknown: {', '.join(outside)}.")
+    return [*found, *(f"{note}." for note in range_notes([(a.law, a.in_range) for a in answers]))]
+
+
+def range_notes(in_range: list[tuple[str, bool | None]]) -> list[str]:
+    """Which of the laws (name, whether the answer lies in its range, None if that is unknown) are extrapolated."""
+    found = []
+    for what, state in (("Outside the runs that the law was fitted on", False), ("Range of the law unknown", None)):
+        laws = list(dict.fromkeys(law for law, inside in in_range if inside is state))
+        if laws:
+            found.append(f"{what}: {', '.join(laws)}")
     return found
 
 
@@ -55,6 +63,8 @@ def _of_counting(run: RunCost, answers: tuple[LawAnswer, ...]) -> list[str]:
     if run.unique_units is not None and run.unique_units < run.units:
         epochs = run.units / run.unique_units
         found.append(f"The data were seen {epochs:.3g} times: repeated {run.unit}s count for less (arXiv:2305.16264).")
+        if answers:
+            found.append("The models compared repeat the same data; for which demand the run is optimal is not solved.")
     if answers:
         found.append("The laws count embeddings in N, and take 6 N FLOPs per trained token and 2 N per served one.")
         found.append("A law's loss belongs to its own text and tokenizer: do not compare it with the loss of this run.")

@@ -54,9 +54,10 @@ _ANSWER = _record(
     loss=_COUNT,
     chinchilla_parameters=_COUNT,
     chinchilla_tokens=_COUNT,
+    repeated=_FLAG,
     under_trained=_FLAG,
     optimal_for_units=_OPTIONAL,
-    in_range=_FLAG,
+    in_range={"type": ["boolean", "null"]},
     optima=_list(_record(inference_units=_COUNT, parameters=_COUNT, tokens=_COUNT, saved_fraction=_NUMBER)),
 )
 

@@ -50,7 +50,9 @@ def _cost_rows(report: LifetimeReport) -> list[tuple[str, str]]:
 
 def _answer_rows(report: LifetimeReport, answer: LawAnswer) -> list[tuple[str, str]]:
     name = _heading(report, answer)
-    if answer.under_trained:
+    if answer.repeated:
+        inverse = "not known: the data were repeated"
+    elif answer.under_trained:
         inverse = f"no demand: under-trained, Chinchilla has {format_count(answer.chinchilla_parameters)} parameters"
         inverse += f" on {format_count(answer.chinchilla_tokens)} {report.run.unit}s"
     else:

@@ -23,8 +23,7 @@ class Runs:
     """Runs in a canonical order.
 
     The unknowns are taken relative to the middle of the runs, ln N and ln D centred and scaled: what a and alpha do to
-        the loss is
-    then nearly independent, and a minimiser needs tens of steps where it would need thousands.
+    the loss is then nearly independent, and a minimiser needs tens of steps where it would need thousands.
     """
 
     parameters: FloatArray

@@ -124,8 +124,8 @@ def test_what_is_not_known_of_a_run_is_null_and_flagged(capsys: pytest.CaptureFi
 
 
 def test_extrapolation_is_told_of_every_row_and_apart_from_ignorance(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--quality-of", "3B", "--other-laws", "muennighoff2023"]
-    answer = ask(capsys, *words, "--inference-tokens", "1e11")
+    words = ["--quality-of", "7B", "--other-laws", "muennighoff2023"]
+    answer = ask(capsys, *words, "--inference-tokens", "1T")
     assert answer["in_range"] is True
     assert answer["demands"][-1]["in_range"] is False
     assert answer["other_laws"][0]["in_range"] is None

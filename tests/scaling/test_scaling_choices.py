@@ -204,7 +204,7 @@ def test_repeated_optimum() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "bound"),
-    [(Limits(parameters=6e9), 6e9), (Limits(max_parameters=3e9), 3e9), (Limits(max_tokens=6e11), None)],
+    [(Limits(parameters=6e9), 6e9), (Limits(max_parameters=3e9), 3e9), (Limits(max_tokens=5e11), None)],
 )
 def test_limits_hold_for_repeated_data_too(limits: Limits, bound: float | None) -> None:
     repeated = RepeatedDataLaw(LAW, 2e11)
@@ -212,8 +212,8 @@ def test_limits_hold_for_repeated_data_too(limits: Limits, bound: float | None) 
     assert float(repeated.loss(best.parameters, best.tokens)) == pytest.approx(best.loss, abs=1e-9)
     assert best.cost > free.cost
     if bound is None:
-        assert best.tokens == pytest.approx(6e11, rel=1e-9)
-        assert best.tokens <= 6e11
+        assert best.tokens == pytest.approx(5e11, rel=1e-9)
+        assert best.tokens <= 5e11
     else:
         assert best.parameters == bound
 
@@ -234,7 +234,7 @@ def test_regret_is_counted_within_the_limits() -> None:
         expected_optimum(LAW, demand, quality_of=7e9, limits=limits)
         for limits in (Limits(), Limits(max_parameters=5e9), Limits(parameters=7e9))
     )
-    assert fixed.optimum.parameters == 7e9
+    assert fixed.optimum.parameters == pytest.approx(7e9, rel=1e-12)
     assert fixed.regret_fraction == pytest.approx(0, abs=1e-14)
     assert 0 < capped.regret_fraction < free.regret_fraction
 
