@@ -27,6 +27,7 @@ from .quantities import format_count as format_count
 from .quantities import format_percent as format_percent
 from .quantities import format_usd as format_usd
 from .quantities import parse_count as parse_count
+from .quantities import parse_share as parse_share
 from .quantities import parse_usd_per_hour as parse_usd_per_hour
 from .rates import FLOPS as FLOPS
 from .rates import PAPER_OUTPUT_FRACTION as PAPER_OUTPUT_FRACTION

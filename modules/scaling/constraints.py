@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from modules.scaling.arrays import FloatArray, positive
 from modules.scaling.law import TRAIN_FLOPS, ChinchillaPoint, LossLaw
 from modules.scaling.lifetime import LifetimeOptimum, at_run, lifetime_cost, lifetime_optimum
+from modules.scaling.quantities import format_count
 from modules.scaling.rates import FLOPS, CostRates
 
 _BISECTIONS = 80
@@ -87,11 +88,17 @@ def _tokens_interval(law: LossLaw, point: ChinchillaPoint, limits: Limits) -> tu
     if limits.max_train_flops is not None:
         low, high = _compute_interval(law, point, limits.max_train_flops)
     if limits.max_parameters is not None:
-        low = np.maximum(low, law.tokens_for_loss(limits.max_parameters, point.loss))
+        low = np.maximum(low, _tokens_of_size(law, point, "max_parameters", limits.max_parameters))
     if limits.max_tokens is not None:
+        floor = float(np.max(_fewest_tokens(law, point)))
+        if limits.max_tokens <= floor:
+            raise ValueError(
+                f"max_tokens={format_count(limits.max_tokens)} are too few for loss={float(np.min(point.loss)):g}: law "
+                f"{law.name} needs more than {format_count(floor)} at any size; allow that or ask for a higher loss"
+            )
         high = np.minimum(high, limits.max_tokens)
     if limits.parameters is not None:
-        fixed = law.tokens_for_loss(limits.parameters, point.loss)
+        fixed = _tokens_of_size(law, point, "parameters", limits.parameters)
         low, high = np.maximum(low, fixed), np.minimum(high, fixed)
     if np.any(low > high):
         raise ValueError(
@@ -102,6 +109,21 @@ def _tokens_interval(law: LossLaw, point: ChinchillaPoint, limits: Limits) -> tu
     return low, high
 
 
+def _fewest_tokens(law: LossLaw, point: ChinchillaPoint) -> FloatArray:
+    """Training length that an endlessly large model would need for the loss of the point."""
+    return (law.B / law.reducible(point.loss)) ** (1 / law.beta)
+
+
+def _tokens_of_size(law: LossLaw, point: ChinchillaPoint, name: str, parameters: float) -> FloatArray:
+    smallest = float(np.max(law.smallest_size_ratio * point.parameters))
+    if parameters <= smallest:
+        raise ValueError(
+            f"{name}={format_count(parameters)} is too small for loss={float(np.min(point.loss)):g}: law {law.name} "
+            f"needs more than {format_count(smallest)} however many tokens; allow that or ask for a higher loss"
+        )
+    return law.tokens_for_loss(parameters, point.loss)
+
+
 def _compute_interval(law: LossLaw, point: ChinchillaPoint, max_train_flops: float) -> tuple[FloatArray, FloatArray]:
     """Shortest and longest training of the point's loss within a compute budget: one end on each side of the point."""
     if np.any(point.train_flops > max_train_flops):
@@ -110,7 +132,7 @@ def _compute_interval(law: LossLaw, point: ChinchillaPoint, max_train_flops: flo
             f"even the Chinchilla model needs {float(np.max(point.train_flops)):.4g}; "
             "allow that much or ask for a higher loss"
         )
-    floor = (law.B / law.reducible(point.loss)) ** (1 / law.beta)
+    floor = _fewest_tokens(law, point)
     ceiling = np.log(max_train_flops / (TRAIN_FLOPS * law.smallest_size_ratio * point.parameters))
     inner, ends = np.log(point.tokens), []
     for outer in (np.log(floor), ceiling):
@@ -141,7 +163,7 @@ def best_for_budget(
     from any start the root is no farther than the excess over the smaller slope.
 
     Raises:
-        ValueError: the budget is not positive or the demand is negative.
+        ValueError: the budget is not positive or beyond the law, or the demand is negative.
     """
     product = positive("lifetime_cost", lifetime_cost) / (TRAIN_FLOPS * rates.train)
     demand = rates.training_tokens(inference_tokens)
@@ -159,4 +181,9 @@ def best_for_budget(
         low, high = np.where(above, low, z), np.where(above, z, high)
     tokens = np.exp(high)
     run = (product / (tokens + demand), tokens)
+    if np.any(law.loss(*run) <= law.E):
+        raise ValueError(
+            f"lifetime_cost={float(np.max(lifetime_cost)):g} buys a loss that law {law.name} cannot tell from its "
+            f"floor of E={law.E:g}: spend less"
+        )
     return lifetime_optimum(law, inference_tokens=inference_tokens, like=run, rates=rates)

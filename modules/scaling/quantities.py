@@ -21,6 +21,22 @@ def parse_count(name: str, text: str) -> float:
     return _number(name, match[1], text) * scale
 
 
+def parse_share(name: str, text: str) -> float:
+    """A share such as `0.4` or `40%`.
+
+    Raises:
+        ValueError: anything else, or what does not lie between nothing and all.
+    """
+    digits = text.strip().removesuffix("%")
+    try:
+        share = float(digits) / (100 if digits != text.strip() else 1)
+    except ValueError:
+        raise ValueError(f"{name}={text!r} is not a share: write for example 0.4 or 40%") from None
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name}={text!r} must lie between 0 and 1: write for example 0.4 or 40%")
+    return share
+
+
 def parse_usd_per_hour(name: str, text: str) -> float:
     """A price per device-hour such as `$1.50/h`, `1.50/hour` or `1.5`.
 

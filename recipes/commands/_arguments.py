@@ -1,13 +1,11 @@
-"""What the planning commands share: one line for every mistake, values that start with a minus, whole files."""
+"""What the planning commands share: one line for every mistake, values that start with a minus."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 EXIT_MISTAKE = 2
@@ -41,21 +39,12 @@ def run(prog: str, command: Callable[[list[str]], None], argv: list[str]) -> int
         command(argv)
     except BrokenPipeError:  # the reader has seen enough; the caller knows what to do
         raise
+    except FloatingPointError as mistake:
+        print(f"{prog}: a number is too large or too small to calculate with ({mistake})", file=sys.stderr)
+        return EXIT_MISTAKE
     except (ValueError, OSError) as mistake:
         print(f"{prog}: {mistake}", file=sys.stderr)
         return EXIT_MISTAKE
     except SystemExit as leaving:  # --help
         return int(leaving.code or 0)
     return 0
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Writes a file under a temporary name of the same ending and renames it: readers see the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from callbacks.files import written_whole
 from modules.scaling import LossLaw, lifetime_optimum
 from modules.scaling.arrays import FloatArray
-from recipes.commands._arguments import write_whole
 from recipes.commands._laws import find_law
 
 # File, title and levels, as in the figure of arXiv:2401.00448v1.
@@ -44,10 +43,11 @@ def draw_contours(law_name: str, folder: Path) -> list[Path]:
     losses = np.linspace(float(largest.loss), float(smallest.loss), 240)
     demands = np.geomspace(1e8, 1e15, 240)
     values = contour_values(law, losses, demands)
-    written = []
-    for name, ratio in values.items():
-        draw = partial(_draw, law, losses, demands, name, ratio)
-        written.append(write_whole(folder / f"{name}.png", draw))
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / f"{name}.png" for name in values]
+    for path, (name, ratio) in zip(written, values.items(), strict=True):
+        with written_whole(path) as temporary:
+            _draw(law, losses, demands, name, ratio, temporary)
     return written
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from modules.scaling import PRESETS
 from recipes.commands._arguments import OneLineParser
@@ -42,6 +43,18 @@ def build_parser(summary: str) -> argparse.ArgumentParser:
     return parser
 
 
+def option_of(name: str) -> str:
+    """The option that sets this attribute of the namespace."""
+    return f"--{name.replace('_', '-')}"
+
+
+def as_typed(message: str, args: argparse.Namespace) -> str:
+    """A message of the library that names the options that were given: `--max-tokens=` for its `max_tokens=`."""
+    message = message.replace("lifetime_cost=", "budget=")
+    given = [name for name, value in vars(args).items() if value not in (None, False)]
+    return re.sub(rf"(?<![\w-])({'|'.join(given)})=", lambda match: f"{option_of(match[1])}=", message)
+
+
 def _add_question(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("question")
     group.add_argument(
@@ -56,7 +69,7 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     )
     quality.add_argument("--loss", help="quality as a loss under the law, nats per token")
     quality.add_argument("--like", metavar="N,D", help="quality of a model of N parameters trained on D tokens: 7B,2T")
-    quality.add_argument("--budget", metavar="COST", help="the best quality for this lifetime cost, FLOPs or dollars")
+    quality.add_argument("--budget", metavar="COST", help="the best quality for this lifetime cost: 1e24 (FLOPs), $1M")
     group.add_argument(
         "--inference-tokens", metavar="TOKENS", help="lifetime demand: 2T, or LOW..HIGH (10%% and 90%% chance)"
     )
@@ -75,7 +88,7 @@ def _add_money(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{side}-price", metavar="PRICE", help="of one device, for example $1.50/h")
         group.add_argument(f"--{side}-precision", metavar="TYPE", help=f"bf16, fp8, int8 (default: {precision})")
     group.add_argument(
-        "--output-fraction", metavar="X", help="share of the demand that is generated (default: 215/285)"
+        "--output-fraction", metavar="X", help="share of the demand that is generated: 0.75 or 75%% (default: 215/285)"
     )
     group.add_argument("--train-utilization", metavar="X", help="share of peak in training (default: 0.5)")
     group.add_argument("--prefill-utilization", metavar="X", help="share of peak in reading (default: 0.5)")
@@ -88,5 +101,5 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-parameters", metavar="N", help="largest size")
     group.add_argument("--max-tokens", metavar="D", help="largest number of training tokens")
     group.add_argument("--max-train-flops", metavar="C", help="largest training compute")
-    group.add_argument("--fits", metavar="HARDWARE", help="the weights must fit into 80%% of the memory of this device")
+    group.add_argument("--fits", metavar="HARDWARE", help="the weights must fit into 80%% of its memory: l4 or 2xl4")
     group.add_argument("--unique-tokens", metavar="D", help="different tokens that exist; more training repeats them")

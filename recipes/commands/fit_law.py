@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from callbacks.files import written_whole
 from modules.scaling import LawFit, fit_law
-from recipes.commands._arguments import OneLineParser, parse, run, write_whole
+from recipes.commands._arguments import OneLineParser, parse, run
 from recipes.commands._laws import SYMBOLS, fit_as_dict
 from recipes.commands._runs_table import RunsTable, read_runs
 
@@ -66,8 +67,12 @@ def _fit(argv: list[str]) -> None:
 def _write(fit: LawFit, table: RunsTable, text: str, folder: Path, *, quiet: bool) -> None:
     from recipes.commands._fit_picture import draw_fit
 
-    law_file = write_whole(folder / "law.json", lambda path: path.write_text(text))
-    picture = write_whole(folder / "fit.png", lambda path: draw_fit(fit, table, path))
+    folder.mkdir(parents=True, exist_ok=True)
+    law_file, picture = folder / "law.json", folder / "fit.png"
+    with written_whole(law_file) as path:
+        path.write_text(text)
+    with written_whole(picture) as path:
+        draw_fit(fit, table, path)
     if not quiet:
         print(f"\nWrote {law_file} and {picture}. Plan with it: galley plan --law {law_file} ...")
 

@@ -13,6 +13,8 @@ from modules.scaling import LossLaw, lifetime_optimum
 from recipes.commands._contours import contour_values
 from recipes.commands.plan import main
 
+PRICED = ["--quality-of", "7B", "--inference-tokens", "1T", "--train-hardware", "a100-80"]
+LIGHT = ("l4", "2xl4")
 QUESTION = ["--law", "sardana2024", "--quality-of", "7B", "--inference-tokens", "1e11"]
 
 
@@ -99,6 +101,33 @@ def test_qualities_limits_forecast_and_repetition(capsys: pytest.CaptureFixture[
     assert repeated["epochs"] > 1
 
 
+def test_dollars_and_shares_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--inference-tokens", "1T", "--train-hardware", "a100-80", "--other-laws", ","]
+    budget = ask(capsys, *words, "--budget", "$1M")
+    assert budget["train_cost"] + budget["inference_cost"] == pytest.approx(1e6, rel=1e-9)
+    percent = ask(capsys, *words, "--quality-of", "7B", "--train-utilization", "40%", "--output-fraction", "75%")
+    assert percent == ask(
+        capsys, *words, "--quality-of", "7B", "--train-utilization", "0.4", "--output-fraction", "0.75"
+    )
+    # The device that trains also serves, at the price given for it.
+    cheap = ask(capsys, *words, "--quality-of", "7B", "--train-price", "$0.75/h")
+    usual = ask(capsys, *words, "--quality-of", "7B")
+    assert cheap["inference_cost"] == pytest.approx(usual["inference_cost"] / 2)
+    assert cheap["parameters"] == pytest.approx(usual["parameters"])
+
+
+def test_two_devices_hold_twice_the_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = (ask(capsys, "--quality-of", "70B", "--inference-tokens", "1T", "--fits", fits) for fits in LIGHT)
+    assert two["parameters"] == pytest.approx(2 * one["parameters"]) == pytest.approx(2 * 0.8 * 24 * 2**30 / 2)
+
+
+def test_figures_and_json_print_json_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    answer = ask(capsys, "--law", "sardana2024", "--figures", str(tmp_path))
+    assert answer["law"] == "sardana2024"
+    assert sorted(answer["figures"]) == sorted(map(str, tmp_path.iterdir()))
+    assert len(answer["figures"]) == 3
+
+
 def test_limits_hold_for_every_part_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--quality-of", "7B", "--inference-tokens", "1e11..1e13", "--unique-tokens", "200B"]
     capped = ask(capsys, *words, "--max-parameters", "3B")
@@ -139,22 +168,42 @@ def test_extrapolation_is_told_of_every_row_and_apart_from_ignorance(capsys: pyt
         (["--inference-tokens", "1e9"], "a demand needs a quality"),
         (["--quality-of", "7B"], "exactly one demand is needed"),
         (["--quality-of", "7B", "--inference-tokens", "-1e9"], "--inference-tokens=-1e9 is negative"),
-        (["--quality-of", "-7B", "--inference-tokens", "1e9"], "quality_of=-7e+09 must be positive"),
+        (["--quality-of", "-7B", "--inference-tokens", "1e9"], "--quality-of=-7B must be above zero"),
         (["--loss", "1.5", "--inference-tokens", "1T"], "floor of E=1.8172"),
         (["--quality-of", "7X", "--inference-tokens", "1T"], "write for example 7B"),
         (["--law", "chinchila", "--quality-of", "7B", "--inference-tokens", "1T"], "law='chinchila' is unknown"),
         (["--law", "no.json", "--quality-of", "7B", "--inference-tokens", "1T"], "there is no such file"),
-        (["--quality-of", "7B", "--inference-tokens", "1T", "--train-hardware", "h10"], "did you mean h100?"),
-        (["--quality-of", "7B", "--inference-tokens", "1T", "--train-hardware", "l4"], "no price on record"),
+        (
+            ["--quality-of", "7B", "--inference-tokens", "1T", "--train-hardware", "h10"],
+            "--train-hardware='h10' is unknown: did you mean h100?",
+        ),
+        (["--quality-of", "7B", "--inference-tokens", "1T", "--train-hardware", "l4"], "for example --train-price"),
         (["--quality-of", "7B", "--inference-tokens", "1T", "--train-price", "$2/h"], "without --train-hardware"),
         (["--quality-of", "7B", "--inference-tokens", "1T", "--samples", "2"], "without --requests"),
         (["--quality-of", "7B", "--loss", "2", "--inference-tokens", "1T"], "not allowed with"),
         (["--quality-of", "7B", "--inference-tokens", "1T", "--jason"], "unrecognized arguments: --jason"),
-        (["--quality-of", "7B", "--inference-tokens", "1T", "--max-parameters", "10M"], "out of reach"),
+        (
+            ["--quality-of", "7B", "--inference-tokens", "1T", "--max-parameters", "10M"],
+            "--max-parameters=10M is too small",
+        ),
         (["--like", "7B", "--inference-tokens", "1T"], "write for example 7B,2T"),
         (["--budget", "1e23", "--inference-tokens", "1T", "--max-tokens", "1T"], "budget cannot be combined"),
         (["--quality-of", "7B", "--requests", "1e9"], "needs --input-tokens or --output-tokens"),
         (["--figures", "nowhere", "--law", "nope"], "law='nope' is unknown"),
+        (["--figures", "nowhere", "--quality-of", "nonsense"], "--quality-of has no effect with --figures"),
+        (["--figures", "nowhere", "--out", "x"], "--out has no effect with --figures"),
+        (["--quality-of", "7B", "--inference-tokens", "1e11.."], "--inference-tokens=1e11.. is half a range"),
+        (["--quality-of", "7B", "--inference-tokens", "2T..1T"], "--inference-tokens=2T..1T must rise"),
+        (["--quality-of", "7B", "--inference-tokens", "1T", "--parameters", "1M"], "--parameters=1M is too small"),
+        (["--quality-of", "7B", "--inference-tokens", "1T", "--max-tokens", "1B"], "--max-tokens=1B are too few"),
+        (["--quality-of", "7B", "--inference-tokens", "1T", "--other-laws", "nope"], "--other-laws='nope'"),
+        (["--quality-of", "7B", "--inference-tokens", "1T", "--fits", "0xl4"], "--fits='0xl4' is unknown"),
+        (["--quality-of", "1e300", "--inference-tokens", "1T"], "too large or too small to calculate with"),
+        (["--budget", "$1M", "--inference-tokens", "1T"], "is in dollars: add --train-hardware"),
+        (["--budget", "1e300", "--inference-tokens", "1T"], "--budget=1e+300 buys a loss"),
+        ([*PRICED, "--train-utilization", "40"], "write for example 0.4 or 40%"),
+        ([*PRICED, "--decode-utilization", "0"], "--decode-utilization=0.0 must lie in"),
+        ([*PRICED, "--train-precision", "fp8"], "--train-precision=fp8 is not on record for a100-80"),
     ],
 )
 def test_a_mistake_gets_one_line_and_exit_code_2(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modules.scaling import format_count, format_percent, format_usd, parse_count, parse_usd_per_hour
+from modules.scaling import format_count, format_percent, format_usd, parse_count, parse_share, parse_usd_per_hour
 
 COUNTS = {"7B": 7e9, "7b": 7e9, "2T": 2e12, "1.5 T": 1.5e12, "350M": 3.5e8, "8K": 8e3, "1e13": 1e13, "1_000": 1e3}
 COUNTS |= {"0": 0.0, "-3B": -3e9, ".5": 0.5, "1e-3": 1e-3, "+2": 2.0}
@@ -32,6 +32,17 @@ def test_prices(text: str) -> None:
 def test_what_is_no_price(text: str) -> None:
     with pytest.raises(ValueError, match="--price="):
         parse_usd_per_hour("--price", text)
+
+
+@pytest.mark.parametrize("text", ["0.4", "40%", " 40 % ", ".4"])
+def test_shares(text: str) -> None:
+    assert parse_share("share", text) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("text", ["40", "-0.1", "110%", "half", "%", "nan"])
+def test_what_is_no_share(text: str) -> None:
+    with pytest.raises(ValueError, match=r"--share=.*write for example 0\.4 or 40%"):
+        parse_share("--share", text)
 
 
 @pytest.mark.parametrize(("text", "value"), READABLE.items())
