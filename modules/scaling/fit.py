@@ -19,14 +19,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from modules.scaling.arrays import FloatArray
-from modules.scaling.law import LossLaw
+from modules.scaling.law import LossLaw, Range
 from modules.scaling.lbfgs import Rows, minimise
+from modules.scaling.quantities import format_count
 from modules.scaling.runs import DELTA, Runs
 
 _SCOUT_STEPS, _SCOUT_TOLERANCE = 1000, 1e-10
 _FINAL_STEPS, _FINAL_TOLERANCE = 3000, 1e-14
 _NUM_FINALISTS = 24
 _SEED = 0
+_LEAST_FALL = 1e-6
+"""Nats per token between the smallest and the largest run that count as a fall."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def fit_law(
         The fit; it does not depend on the order of the runs.
 
     Raises:
-        ValueError: fewer than 6 runs, arrays of different lengths, or a single size or token count.
+        ValueError: fewer than 6 runs, arrays of different lengths, a single size or token count, or a loss that does not
+            fall with size or with tokens.
     """
     runs = Runs.of(parameters, tokens, loss)
     grid = start_grid() if starts is None else starts
@@ -93,13 +97,26 @@ def fit_law(
     first = scouted[np.argsort(values, kind="stable")[:_NUM_FINALISTS]]
     finalists, finals = _minimise(runs, first, everything, _FINAL_STEPS, _FINAL_TOLERANCE)
     best, huber_sum = finalists[[np.argmin(finals)]], float(finals.min())
-    samples = _bootstrap(runs, best, num_bootstrap) if num_bootstrap else None
     E, A, B, alpha, beta = map(float, runs.coefficients(best)[0])
+    _require_fall("parameters", runs.parameters_range, A, alpha)
+    _require_fall("tokens", runs.tokens_range, B, beta)
+    samples = _bootstrap(runs, best, num_bootstrap) if num_bootstrap else None
     source = f"fit_law on {runs.num_runs} runs"
     law = LossLaw(E, A, B, alpha, beta, name, source, runs.parameters_range, runs.tokens_range, samples)
     error = np.abs(law.loss(runs.parameters, runs.tokens) - runs.loss).mean()
     agreeing = float(np.mean(values <= huber_sum * (1 + 1e-4)))
     return LawFit(law, huber_sum, runs.num_runs, float(error), agreeing)
+
+
+def _require_fall(what: str, bounds: Range, coefficient: float, exponent: float) -> None:
+    """Refuses a term that does not fall over the runs: the runs show no law then, and nothing can be planned by one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        fall = coefficient * (np.power(bounds[0], -exponent) - np.power(bounds[1], -exponent))
+    if not fall > _LEAST_FALL:
+        raise ValueError(
+            f"the loss does not fall with more {what} in these runs (from {format_count(bounds[0])} to "
+            f"{format_count(bounds[1])}): no law can be fitted; check the columns, or vary {what} more"
+        )
 
 
 def _minimise(

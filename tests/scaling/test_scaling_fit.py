@@ -1,6 +1,7 @@
 """The fit: its gradient, its minimiser, laws it must find again, and the paper's 47 runs."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +150,22 @@ def test_the_papers_rounded_row_is_unusable() -> None:
     parameters, tokens, loss = the_47_runs()
     printed = LossLaw(1.45, 33.66, 138.9, 0.18, 0.24)
     assert np.abs(printed.loss(parameters, tokens) - loss).mean() == pytest.approx(0.171, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "what"),
+    [
+        (lambda n, d: np.full(n.size, 2.5), "parameters"),
+        (lambda n, d: 1 + 0.1 * np.log(n) + 10 / np.log(d), "parameters"),
+        (lambda n, d: LossLaw.preset("sardana2024").loss(1e9, d), "parameters"),
+        (lambda n, d: LossLaw.preset("sardana2024").loss(n, 1e10), "tokens"),
+        (lambda n, d: 1 + 0.1 * np.log(d) + 20 / np.log(n), "tokens"),
+    ],
+    ids=["flat", "rises with size", "flat in size", "flat in tokens", "rises with tokens"],
+)
+def test_runs_that_show_no_law_are_blamed_and_not_the_law(
+    loss: Callable[[np.ndarray, np.ndarray], np.ndarray], what: str
+) -> None:
+    parameters, tokens = np.repeat(np.geomspace(1e8, 1e10, 4), 3), np.tile(np.geomspace(1e9, 1e11, 3), 4)
+    with pytest.raises(ValueError, match=f"the loss does not fall with more {what} in these runs"):
+        fit_law(parameters, tokens, loss(parameters, tokens), starts=FEW_STARTS, num_bootstrap=5)
