@@ -1,4 +1,5 @@
 from .conventions import train_flops_6n as train_flops_6n
+from .conventions import train_flops_frozen as train_flops_frozen
 from .conventions import train_flops_llm_foundry as train_flops_llm_foundry
 from .conventions import train_flops_palm as train_flops_palm
 from .counted import ParameterCounts as ParameterCounts
@@ -8,4 +9,6 @@ from .encoder import EncoderFlops as EncoderFlops
 from .encoder import encoder_cost_profile as encoder_cost_profile
 from .encoder import encoder_flops as encoder_flops
 from .encoder import flops_of_encoder as flops_of_encoder
+from .language_model import LanguageModelShape as LanguageModelShape
+from .language_model import inference_flops as inference_flops
 from .peaks import peak_flops_per_s as peak_flops_per_s

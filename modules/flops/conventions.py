@@ -37,3 +37,21 @@ def train_flops_llm_foundry(num_parameters_active: int, *, num_layers: int, dim:
         seqlen: s, sequence length, attended to in full even where the attention is causal.
     """
     return 3.0 * (2.0 * num_parameters_active + 4.0 * num_layers * dim * seqlen)
+
+
+def train_flops_frozen(num_parameters: int, num_trainable: int) -> float:
+    """4 N + 2 N_trainable: 6 N without the weight gradients of frozen parts, as in fine-tuning a head or adapters.
+
+    The forward pass costs 2 N, the gradients of the activations 2 N, those of the weights 2 N_trainable. An upper
+    bound: below the lowest trainable weight no gradient flows at all, and the 2 N there are saved as well.
+
+    Args:
+        num_parameters: N, frozen ones and adapters included.
+        num_trainable: Those among them that receive gradients.
+
+    Raises:
+        ValueError: More are trainable than there are.
+    """
+    if not 0 <= num_trainable <= num_parameters:
+        raise ValueError(f"num_trainable={num_trainable} must lie between 0 and num_parameters={num_parameters}")
+    return 4.0 * num_parameters + 2.0 * num_trainable

@@ -5,7 +5,7 @@ One multiplication and one addition are two FLOPs. Norms, activations, biases an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -16,17 +16,19 @@ from modules.flops.counted import count_parameters
 
 @dataclass(frozen=True)
 class EncoderFlops:
-    """FLOPs of a forward pass per token.
+    """FLOPs of a forward pass per token, and what frozen weights save in the backward pass.
 
     Attributes:
         linear: Linear maps of all layers.
         attention: Both products of the attention of all layers.
         head: Head of the masked language model, spread over all tokens.
+        frozen: Weight gradients that are not computed, as those weights are frozen.
     """
 
     linear: float
     attention: float
     head: float
+    frozen: float = 0.0
 
     @property
     def forward(self) -> float:
@@ -35,8 +37,11 @@ class EncoderFlops:
 
     @property
     def train(self) -> float:
-        """Forward and backward pass, the latter twice the former."""
-        return 3 * self.forward
+        """Forward and backward pass, the latter twice the former less the weight gradients of frozen parts.
+
+        An upper bound where the lowest layers are frozen down to the embeddings: gradients then do not flow that far.
+        """
+        return 3 * self.forward - self.frozen
 
 
 def encoder_flops(
@@ -65,7 +70,7 @@ def encoder_flops(
 
 
 def flops_of_encoder(encoder: Encoder, *, seqlen: float, head_fraction: float) -> EncoderFlops:
-    """FLOPs of an encoder with any parts in its slots, from the shapes of the weights in its layers.
+    """FLOPs of an encoder with any parts in its slots, from the shapes of its weights and which of them are frozen.
 
     Args:
         encoder: The encoder, its vocabulary set.
@@ -78,9 +83,13 @@ def flops_of_encoder(encoder: Encoder, *, seqlen: float, head_fraction: float) -
     for name, weight in encoder.layers.named_parameters():
         if weight.ndim > 2:
             raise ValueError(f"layers.{name} is {weight.ndim}-dimensional: how much of it a token meets is not known")
-    num_weights = sum(weight.numel() for weight in encoder.layers.parameters() if weight.ndim == 2)
-    dim = encoder.head.dense.in_features
-    return _encoder_flops(len(encoder.layers), num_weights, dim, encoder.num_vocab_rows, seqlen, head_fraction)
+    weights = [weight for weight in encoder.layers.parameters() if weight.ndim == 2]
+    num_weights, dim = sum(weight.numel() for weight in weights), encoder.head.dense.in_features
+    flops = _encoder_flops(len(encoder.layers), num_weights, dim, encoder.num_vocab_rows, seqlen, head_fraction)
+    assert encoder.embeddings.word is not None
+    head = [encoder.head.dense.weight, encoder.embeddings.word.weight]
+    frozen, frozen_head = (sum(w.numel() for w in part if not w.requires_grad) for part in (weights, head))
+    return replace(flops, frozen=2.0 * (frozen + head_fraction * frozen_head))
 
 
 def encoder_cost_profile(encoder: Encoder, *, seqlen: float, head_fraction: float) -> CostProfile:

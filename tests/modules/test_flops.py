@@ -1,18 +1,23 @@
 """FLOPs by formula against the paper's table, against torch's own counter, and the peaks of devices."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from modules.encoder import Bert, MosaicBert
 from modules.flops import (
+    LanguageModelShape,
     count_flops,
     count_parameters,
     encoder_cost_profile,
     encoder_flops,
     flops_of_encoder,
+    inference_flops,
     peak_flops_per_s,
     train_flops_6n,
+    train_flops_frozen,
     train_flops_llm_foundry,
     train_flops_palm,
 )
@@ -76,6 +81,78 @@ def test_formula_equals_what_torch_counts() -> None:
 
     expected = flops_of_encoder(encoder, seqlen=32, head_fraction=1.0).train * 96
     assert count_flops(step) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("frozen", ["layers.1", "head.dense", "layers.0.feedforward", "embeddings.word"])
+def test_frozen_parts_save_the_gradients_of_their_weights(frozen: str) -> None:
+    encoder = MosaicBert(1000, dim=64, num_layers=2, num_heads=4, attention=ReferenceAttention())
+    encoder.get_submodule(frozen).requires_grad_(False)
+    input_ids, cu_seqlens = torch.arange(64), torch.tensor([0, 32, 64], dtype=torch.int32)
+    flops = flops_of_encoder(encoder, seqlen=32, head_fraction=1.0)
+    assert 0 < flops.frozen < flops.forward
+
+    def step() -> None:
+        hidden_TD, _ = encoder(input_ids, cu_seqlens, 32)
+        encoder.logits(hidden_TD).sum().backward()
+
+    assert count_flops(step) == pytest.approx(flops.train * 64, rel=1e-12)
+    assert encoder_cost_profile(encoder, seqlen=32, head_fraction=1.0).train_flops == flops.train
+
+
+def test_frozen_linear_maps_by_formula_and_counted() -> None:
+    layers = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(4)))
+    layers[2].requires_grad_(False)
+    inputs = torch.zeros(5, 8, requires_grad=True)
+    assert count_flops(lambda: layers(inputs).sum().backward()) == 5 * train_flops_frozen(4 * 64, 3 * 64)
+    assert train_flops_frozen(1000, 1000) == train_flops_6n(1000)
+    with pytest.raises(ValueError, match="num_trainable=11 must lie between 0 and num_parameters=10"):
+        train_flops_frozen(10, 11)
+
+
+SMALL = LanguageModelShape(
+    num_vocab_rows=100_352, dim=1024, hidden_dim=2560, num_layers=22, num_kv_heads=4, head_dim=64
+)
+MEDIUM = LanguageModelShape(
+    num_vocab_rows=100_352, dim=2048, hidden_dim=5120, num_layers=24, num_kv_heads=4, head_dim=128
+)
+
+
+def test_parameters_of_sparse_upcycling() -> None:
+    routed = replace(SMALL, num_experts=8, num_experts_per_token=2)
+    assert SMALL.parameters_total / 1e6 == pytest.approx(436.3, abs=0.05)
+    assert MEDIUM.parameters_total / 1e6 == pytest.approx(1417.8, abs=0.05)
+    assert routed.parameters_total / 1e6 == pytest.approx(1647.5, abs=0.05)
+    assert routed.parameters_active / 1e6 == pytest.approx(506.7, abs=0.05)
+    assert SMALL.parameters_total - SMALL.parameters_active == 100_352 * 1024  # a look-up is no arithmetic
+
+
+def test_budgets_of_sparse_upcycling_are_matched() -> None:
+    def per_token(shape: LanguageModelShape) -> float:
+        active = shape.parameters_active
+        return train_flops_llm_foundry(active, num_layers=shape.num_layers, dim=shape.dim, seqlen=4096)
+
+    routed, single = (replace(SMALL, num_experts=8, num_experts_per_token=chosen) for chosen in (2, 1))
+    assert per_token(SMALL) / 1e9 == pytest.approx(3.108, abs=5e-4)
+    assert per_token(routed) / 1e9 == pytest.approx(4.147, abs=5e-4)
+    assert per_token(SMALL) / per_token(routed) == pytest.approx(0.7494, abs=5e-5)
+    assert per_token(single) / per_token(SMALL) == pytest.approx(1.0003, abs=5e-5)
+    assert per_token(MEDIUM) / 1e9 == pytest.approx(9.689, abs=5e-4)
+
+
+def test_a_token_chooses_among_the_experts_that_there_are() -> None:
+    with pytest.raises(ValueError, match="num_experts_per_token=9 must lie between 1 and num_experts=8"):
+        replace(SMALL, num_experts=8, num_experts_per_token=9)
+    with pytest.raises(ValueError, match="1 in a dense model"):
+        replace(SMALL, num_experts_per_token=2)
+
+
+def test_inference_is_a_third_of_training_over_the_same_context() -> None:
+    shape = {"num_layers": 2, "dim": 15}
+    assert inference_flops(1000, **shape, context_len=0) == 2000
+    assert 3 * inference_flops(1000, **shape, context_len=7) == train_flops_llm_foundry(1000, **shape, seqlen=7)
+    # Reading a prompt causally: token t attends to t tokens.
+    one_by_one = [inference_flops(1000, **shape, context_len=t) for t in range(1, 11)]
+    assert sum(one_by_one) == 10 * inference_flops(1000, **shape, context_len=5.5)
 
 
 def test_weights_that_are_no_matrices_are_refused() -> None:
