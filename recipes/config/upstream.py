@@ -1,6 +1,7 @@
-"""Where we lean on, or go around, the inside of jsonargparse and Lightning: all of it, each with its reason.
+"""Where the command line leans on, or goes around, the inside of jsonargparse and Lightning, each with its reason.
 
-`tests/recipes/test_config_upstream.py` has a test for each that notices when the reason is gone.
+`tests/recipes/test_config_upstream.py` has a test for each that notices when the reason is gone. What else of
+Lightning's inside is used stands where it is needed: `recipes/hyperparameters.py`, `datamodules/devices.py`.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ def silence_tips() -> None:
     # A resumed run has checkpoints already, and one that only evaluates a checkpoint has a folder of its own.
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message="The dirpath has changed from")
+    warnings.filterwarnings("ignore", message="You requested to overfit but enabled")  # the stream shuffles by itself
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")  # recipes reduce over ranks first
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logging.getLogger(f"lightning.pytorch.{name}").addFilter(_is_no_tip)
 
