@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lightning as L
 import torch
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
@@ -13,8 +14,12 @@ class GradientNorm(L.Callback):
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if not every or (trainer.global_step + 1) % every:
-            return
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        pl_module.log("train/grad_norm", norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        if every and (trainer.global_step + 1) % every == 0:
+            pl_module.log("train/grad_norm", gradient_norm(optimizer))
+
+
+def gradient_norm(optimizer: Optimizer) -> Tensor:
+    """The 2-norm over the gradients of all parameters of an optimizer, sharded ones included; nothing waits for it."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm

@@ -14,8 +14,9 @@ from torch import distributed
 class RandomState(L.Callback):
     """Saves and restores the generators of Python, NumPy and torch (CPU and this rank's GPU), as plain data.
 
-    The command line adds it to every run. With another number of ranks than before there is no state to go on from:
-    each rank then keeps the state its seed gave it, and a line says so.
+    The command line adds it to every run. Each of several ranks draws from a stream of its own, so that their dropout
+    differs. With another number of ranks than before there is no state to go on from: every rank then starts a new
+    stream, and a line says so.
     """
 
     def __init__(self) -> None:
@@ -34,16 +35,24 @@ class RandomState(L.Callback):
         self._restored = checkpoint.get("random_states")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._restored is None:
-            return
-        if len(self._restored) == trainer.world_size:
+        if self._restored is not None and len(self._restored) == trainer.world_size:
             _restore(self._restored[trainer.global_rank])
-        elif trainer.is_global_zero:
+        elif self._restored is not None or trainer.world_size > 1:
+            _start_stream(torch.initial_seed(), trainer.global_rank, trainer.global_step)
+        if self._restored is not None and len(self._restored) != trainer.world_size and trainer.is_global_zero:
             print(
                 f"random state not restored: the checkpoint is of {len(self._restored)} ranks, this run has "
                 f"{trainer.world_size} (dropout differs from an uninterrupted run; data and masks do not)"
             )
         self._restored = None
+
+
+def _start_stream(seed: int, rank: int, step: int) -> None:
+    """Seed all generators of this process by the run's seed, the rank and the step."""
+    own = int(np.random.SeedSequence([seed % 2**64, rank, step]).generate_state(1)[0])
+    random.seed(own)
+    np.random.seed(own)
+    torch.manual_seed(own)
 
 
 def _capture() -> dict[str, Any]:

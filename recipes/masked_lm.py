@@ -7,6 +7,7 @@ Letters: T tokens of a micro-batch, R rows whose label counts, B documents, D wi
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -29,6 +30,8 @@ from recipes.horizon import run_fraction
 from recipes.hyperparameters import save_plain_hyperparameters
 from recipes.sharding import shard
 from recipes.token_means import TokenMeans
+
+log = logging.getLogger(__name__)
 
 
 class MaskedLM(L.LightningModule):
@@ -90,6 +93,7 @@ class MaskedLM(L.LightningModule):
         if self.vocabulary is None or self._is_built:
             return  # outside a run `on_load_checkpoint` knows the vocabulary; Lightning calls this for every stage
         self._is_built = True
+        self._check_padding(self.vocabulary)
         if self.encoder.is_configured:
             self.encoder.set_vocabulary(self.vocabulary.size)  # refuses another size
         else:
@@ -101,6 +105,15 @@ class MaskedLM(L.LightningModule):
         if self.compile_encoder:
             self.encoder.compile()
             self._sums = torch.compile(self._sums)  # type: ignore[method-assign]
+
+    def _check_padding(self, vocabulary: Vocabulary) -> None:
+        """Refuse a tokenizer whose padding is another id: a real token would get the row that never learns."""
+        own, pad = self.encoder.embeddings.padding_id, vocabulary.special_ids.get("pad")
+        if own is not None and pad is not None and own != pad:
+            raise ValueError(
+                f"padding_id={own} of the encoder is not the tokenizer's [PAD], which is {pad}: "
+                f"set model.init_args.encoder.init_args.padding_id to {pad}"
+            )
 
     def _draw_weights(self, vocab_size: int) -> None:
         """Draw all weights from the run's seed: strategies leave the global generator in different states."""
@@ -119,13 +132,19 @@ class MaskedLM(L.LightningModule):
 
     # Training
 
+    def on_fit_start(self) -> None:
+        log.info("precision=%s on %s (trainer.precision)", self.trainer.precision, self.device)
+
     def training_step(self, batch: list[RaggedText], batch_idx: int) -> Tensor:
         self.zero_grad()
         weight, tokens = self._global_weight(batch)
         *first, last = batch
-        for micro in first:  # their gradients add up here; ranks exchange them in Lightning's backward pass of the last
-            self.trainer.strategy.backward(self._micro_loss(micro) * weight, None)
-        loss = self._micro_loss(last) * weight
+        done = torch.zeros_like(weight)
+        for micro in first:  # gradients add up; DDP exchanges them in Lightning's backward pass of the last one
+            loss = self._micro_loss(micro) * weight
+            self.trainer.strategy.backward(loss, None)
+            done += loss.detach()
+        loss = self._micro_loss(last) * weight + done  # the value of the whole step, the graph of the last micro-batch
         if self.max_tokens is not None:
             self.tokens += int(tokens)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -198,7 +217,8 @@ class MaskedLM(L.LightningModule):
 
     def _log_means(self, stage: str) -> None:
         means = self._means[stage].compute(self.trainer.strategy)
-        self.log_dict({f"{stage}/{name}": value for name, value in means.items()}, prog_bar=stage != "train")
+        values = {f"{stage}/{name}": value for name, value in means.items()}
+        self.log_dict(values, sync_dist=stage != "train")  # equal on all ranks; Lightning wants to be told
 
     # Prediction
 

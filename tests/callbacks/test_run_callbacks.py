@@ -57,11 +57,29 @@ def test_nan_stops_at_its_step_and_keeps_the_good_checkpoint(
     make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path
 ) -> None:
     trainer = make_trainer(FiniteLoss(), LastCheckpoint(every_n_steps=2), log_every_n_steps=4)
-    with pytest.raises(NonFiniteLossError, match="step 6: the loss is not finite"):
+    with pytest.raises(NonFiniteLossError, match="step 6: the loss or its gradient is not finite"):
         trainer.fit(line(nan_step=5), batches)
     checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 4
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_an_infinite_gradient_stops_before_it_is_saved(
+    make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path
+) -> None:
+    model = line()
+
+    def spoil() -> None:
+        if model.global_step == 3:
+            model.layer.weight.grad.fill_(torch.inf)
+
+    model.on_after_backward = spoil
+    trainer = make_trainer(FiniteLoss(), LastCheckpoint(every_n_steps=1), log_every_n_steps=100)
+    with pytest.raises(NonFiniteLossError, match="step 4: "):
+        trainer.fit(model, batches)
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 3
+    assert torch.isfinite(saved["state_dict"]["layer.weight"]).all()
 
 
 def test_last_checkpoint_is_of_the_last_step(

@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from callbacks import LastCheckpoint
+from callbacks import FiniteLoss, LastCheckpoint
+from callbacks.finite_loss import NonFiniteLossError
 from callbacks.metrics_csv import read_metrics
 from datamodules import MaskedLMData
-from modules.contracts import IGNORE
+from modules.contracts import IGNORE, RaggedText
 from modules.optim import Constant
 from recipes import MaskedLM
 
@@ -100,6 +101,31 @@ def test_first_loss_is_the_mean_over_the_masked_tokens_of_the_batch(
     assert logged["train/loss"][0] == pytest.approx(float(mean.detach()), rel=1e-5)
     assert logged["train/loss"][0] == pytest.approx(math.log(model.encoder.num_vocab_rows), abs=0.3)
     assert logged["meter/tokens"][0] == sum(m.num_tokens for m in step)
+
+
+def test_nan_in_the_first_micro_batch_is_told_with_its_step(
+    make_trainer: Trainers, make_model: Models, make_data: Data, tmp_path: Path
+) -> None:
+    model, calls = make_model(), []
+    micro_loss = model._micro_loss
+
+    def spoiled(micro: RaggedText) -> Tensor:
+        calls.append(micro)
+        return micro_loss(micro) * (torch.nan if len(calls) == 7 else 1.0)  # two a step: the first one of step 4
+
+    model._micro_loss = spoiled
+    with pytest.raises(NonFiniteLossError, match="step 4: "):
+        make_trainer(FiniteLoss(), LastCheckpoint(every_n_steps=1)).fit(model, datamodule=make_data())
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 3
+    assert all(torch.isfinite(value).all() for value in saved["state_dict"].values())
+
+
+def test_another_padding_id_is_refused(make_trainer: Trainers, make_model: Models, make_data: Data) -> None:
+    model = make_model()
+    model.encoder.embeddings.padding_id = 7
+    with pytest.raises(ValueError, match="padding_id=7 of the encoder is not the tokenizer's"):
+        make_trainer(max_steps=1).fit(model, datamodule=make_data())
 
 
 def test_learning_rate_follows_the_fraction_of_the_run(

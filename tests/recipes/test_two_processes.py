@@ -64,3 +64,16 @@ def test_a_rank_that_fails_neither_hangs_nor_hides_the_cost(corpus: Path, tmp_pa
     first_step = read_metrics(tmp_path / "metrics.csv")["meter/tokens"][0]
     assert report["run"]["units"] == pytest.approx(first_step, rel=0.5)
     assert report["training"]["device_hours"] > 0
+
+
+def test_two_ranks_go_on_with_a_dropout_of_their_own(corpus: Path, tmp_path: Path) -> None:
+    finals = {}
+    for name, failing_ranks in (("whole", ["-1"]), ("stopped", ["0", "-1"])):
+        for rank in failing_ranks:
+            done = run_script("ddp", "2", str(corpus), str(tmp_path / name), rank, "0.1")
+            assert (done.returncode == 0) == (rank == "-1"), done.stderr[-3000:]
+        finals[name] = torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
+    first, second = (state["torch"] for state in finals["whole"]["random_states"])
+    assert not torch.equal(first, second)
+    for name, value in finals["whole"]["state_dict"].items():
+        assert torch.equal(value, finals["stopped"]["state_dict"][name]), name

@@ -1,7 +1,8 @@
 """One of the processes of `test_two_processes.py`: trains three steps in fp64 and rank 0 saves the weights.
 
-Usage: python train_two_ranks.py STRATEGY DEVICES CORPUS FOLDER [FAILING_RANK]
-Lightning starts the other rank by running this again. The failing rank, if any, raises an error in its second step.
+Usage: python train_two_ranks.py STRATEGY DEVICES CORPUS FOLDER [FAILING_RANK [DROPOUT]]
+Lightning starts the other rank by running this again. The failing rank, if any, raises an error in its second step. A
+checkpoint in the folder is gone on from.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Failure(L.Callback):
             raise RuntimeError(f"rank {self.rank} fails")
 
 
-def main(strategy: str, devices: int, corpus: Path, folder: Path, failing_rank: int) -> None:
+def main(strategy: str, devices: int, corpus: Path, folder: Path, failing_rank: int, dropout: float) -> None:
     L.seed_everything(5, verbose=False)
     strategies: dict[str, Strategy | str] = {
         "ddp": DDPStrategy(process_group_backend="gloo"),
@@ -51,7 +52,7 @@ def main(strategy: str, devices: int, corpus: Path, folder: Path, failing_rank: 
         folder=str(corpus.parent / "stores"),
         num_processes=1,
     )
-    encoder = MosaicBert(dim=32, num_layers=2, num_heads=4, hidden_dim=48, dropout=0.0).double()
+    encoder = MosaicBert(dim=32, num_layers=2, num_heads=4, hidden_dim=48, dropout=dropout).double()
     model = MaskedLM(encoder, optimizer=lambda p: torch.optim.AdamW(p, lr=3e-3), schedule=WarmupLinear())
     trainer = L.Trainer(
         accelerator="cpu",
@@ -70,13 +71,15 @@ def main(strategy: str, devices: int, corpus: Path, folder: Path, failing_rank: 
             RunFolder(folder, config=""),
             RandomState(),
             Meter(),
-            LastCheckpoint(),
+            LastCheckpoint(every_n_steps=1),
             InferenceAwareCost(),
             Failure(failing_rank),
         ],
     )
-    trainer.fit(model, datamodule=data)
+    last = folder / "checkpoints" / "last.ckpt"
+    trainer.fit(model, datamodule=data, ckpt_path=last if last.exists() else None)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), int((sys.argv[5:] or ["-1"])[0]))
+    words = sys.argv[1:] + ["-1", "0.0"][len(sys.argv) - 5 :]
+    main(words[0], int(words[1]), Path(words[2]), Path(words[3]), int(words[4]), float(words[5]))
