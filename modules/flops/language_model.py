@@ -70,7 +70,7 @@ def inference_flops(num_parameters_active: int, *, num_layers: int, dim: int, co
         num_parameters_active: Parameters that one token meets.
         num_layers: L.
         dim: d, width of the attention, all heads of queries together.
-        context_len: T, tokens that the token attends to: t for the t-th token generated, (p + 1) / 2 on average in reading
-            a prompt of p tokens causally. Zero gives the 2 N of arXiv:2401.00448.
+        context_len: T, tokens that the token attends to: t for the t-th generated, (p + 1) / 2 on average in reading a
+            prompt of p tokens causally. Zero gives the 2 N of arXiv:2401.00448.
     """
     return 2.0 * num_parameters_active + 4.0 * num_layers * dim * context_len
