@@ -53,6 +53,9 @@ def prepare_store(
     """
     folder = store_folder(corpus, tokenizer, root)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not os.access(folder.parent, os.W_OK):  # on a read-only disk no lock can be made, or needed
+        TokenStore(folder)
+        return folder
     with _locked(folder.with_name(folder.name + ".lock")):
         partial = folder.with_name(folder.name + ".partial")
         if not folder.exists():
@@ -60,7 +63,7 @@ def prepare_store(
             _make(corpus, tokenizer, partial, folder, num_processes or os.cpu_count() or 1)
         if partial.exists():
             shutil.rmtree(partial)
-    TokenStore(folder)
+        TokenStore(folder)
     return folder
 
 

@@ -157,7 +157,7 @@ def _verify(folder: Path, meta: StoreMeta) -> None:
             raise ValueError(f"{folder / name}: changed: its checksum differs: delete {folder} and prepare it again")
     if tokenizer_hash(load_tokenizer(folder / "tokenizer.json")) != meta.tokenizer_hash:
         raise ValueError(f"{folder}: wrong tokenizer: tokenizer.json is not the one of meta.json: prepare it again")
-    with contextlib.suppress(PermissionError):  # a store others own is checked at each opening
+    with contextlib.suppress(OSError):  # others' store, or a read-only or full disk: checked again at each opening
         write_json(stamp, looks)
 
 

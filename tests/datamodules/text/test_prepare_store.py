@@ -1,7 +1,9 @@
 """Preparation: whole or nothing, goes on after a kill, the same for any number of processes."""
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datamodules.text import BytePairTokenizer, JsonLines, TextFiles, TokenStore, prepare_store, shards, store_folder
+from datamodules.text import (
+    BytePairTokenizer,
+    JsonLines,
+    TextFiles,
+    TokenStore,
+    prepare,
+    prepare_store,
+    shards,
+    store_folder,
+)
 from datamodules.text.shards import plan_shards, tokenize_shard
 from datamodules.text.workers import Worker, map_in_processes
 
@@ -89,6 +100,33 @@ def test_a_second_call_tokenizes_nothing(
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", None)
     assert prepare_store(corpus, tokenizer, root) == store.folder
+
+
+def test_the_first_opening_is_locked(
+    store: TokenStore, corpus: JsonLines, tokenizer: BytePairTokenizer, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+
+    def open_locked(folder: Path) -> None:
+        with folder.with_name(folder.name + ".lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        opened.append(folder)
+
+    monkeypatch.setattr(prepare, "TokenStore", open_locked)
+    prepare_store(corpus, tokenizer, root)
+    assert opened == [store.folder]
+
+
+def test_a_store_on_a_read_only_disk_is_opened_without_a_lock(
+    store: TokenStore, corpus: JsonLines, tokenizer: BytePairTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(store.folder, tmp_path / store.folder.name))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert prepare_store(corpus, tokenizer, tmp_path) == folder
+    assert list(tmp_path.iterdir()) == [folder]
+    (folder / "tokens.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"tokens\.bin: truncated"):
+        prepare_store(corpus, tokenizer, tmp_path)
 
 
 def test_shards_follow_the_corpus_alone(many_files: JsonLines, tmp_path: Path) -> None:

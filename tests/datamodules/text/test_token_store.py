@@ -1,11 +1,13 @@
 """A store says what is in it, travels between processes, and is refused as soon as something is wrong with it."""
 
+import errno
 import json
 import os
 import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,4 +101,16 @@ def test_checksums_are_compared_once(copy: Path, monkeypatch: pytest.MonkeyPatch
     TokenStore(copy)
     os.utime(copy / "tokens.bin")
     with pytest.raises(AssertionError, match=r"read .*tokens\.bin again"):
+        TokenStore(copy)
+
+
+def test_a_store_that_takes_no_note_is_checked_each_time(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, value: dict[str, Any]) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    (copy / "verified.json").unlink(missing_ok=True)
+    monkeypatch.setattr(store_module, "write_json", refuse)
+    assert len(TokenStore(copy)) == len(TokenStore(copy))
+    change_byte(copy / "tokens.bin")
+    with pytest.raises(ValueError, match=r"tokens\.bin: changed"):
         TokenStore(copy)
