@@ -1,12 +1,17 @@
 """What the page on lifetime cost tells its reader to type works, and the table it shows is the one that is printed."""
 
+import inspect
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from callbacks import InferenceAwareCost
 from modules.scaling import LossLaw, RunCost, lifetime_report, report_table
 from recipes.commands import fit_law, plan
 
@@ -62,6 +67,44 @@ def test_the_report_it_shows_is_the_one_that_is_printed() -> None:
         inference_units=2e12,
     )
     assert blocks("text")[1].strip() in report_table(lifetime_report(run))
+
+
+def test_the_report_of_a_real_run_is_the_one_that_is_printed() -> None:
+    # What `lifetime_cost.json` of that run holds under "run".
+    run = RunCost(
+        parameters_total=1205632,
+        parameters_active=1205376,
+        units=218859,
+        unique_units=218859,
+        train_flops=1245702006374.4,
+        prefill_flops=1897267.2,
+        decode_flops=1897267.2,
+        device_hours=0.021532524228096008,
+        precision="fp32",
+        output_fraction=0.0,
+        law_use="indicative",
+        law_note="they were fitted on causal language models; a masked one learns from a part of its tokens only",
+    )
+    assert blocks("text")[2].strip() == report_table(lifetime_report(run))
+
+
+def test_the_callback_takes_what_the_page_says() -> None:
+    (described,) = yaml.safe_load(blocks("yaml")[0])["trainer"]["callbacks"]
+    assert described["class_path"] == "callbacks.InferenceAwareCost"
+    options = set(inspect.signature(InferenceAwareCost).parameters)
+    assert set(described["init_args"]) == options
+    callback = InferenceAwareCost(**described["init_args"])
+    assert (callback.demand, callback.usd_per_hour) == (2e12, 2.5)
+
+
+def test_the_overhead_of_every_callback_shown_can_be_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.callback_overhead", "--steps", "100"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PAGE.parents[1])
+    measured = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \|$", done.stdout, flags=re.MULTILINE))
+    shown = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \|$", PAGE.read_text(), flags=re.MULTILINE))
+    assert set(shown) == set(measured)
+    assert "InferenceAwareCost" in measured
+    assert all(float(microseconds) >= 0 for microseconds in measured.values())
 
 
 def test_picture_is_there() -> None:
