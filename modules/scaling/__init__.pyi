@@ -19,7 +19,6 @@ from .lifetime import optimal_demand as optimal_demand
 from .lifetime import smaller_model_overhead as smaller_model_overhead
 from .plan import LawPlan as LawPlan
 from .plan import Plan as Plan
-from .plan import Question as Question
 from .plan import make_plan as make_plan
 from .plan_text import plan_table as plan_table
 from .presets import PRESETS as PRESETS
@@ -29,6 +28,7 @@ from .quantities import format_usd as format_usd
 from .quantities import parse_count as parse_count
 from .quantities import parse_share as parse_share
 from .quantities import parse_usd_per_hour as parse_usd_per_hour
+from .question import Question as Question
 from .rates import FLOPS as FLOPS
 from .rates import PAPER_OUTPUT_FRACTION as PAPER_OUTPUT_FRACTION
 from .rates import CostRates as CostRates

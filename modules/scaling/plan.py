@@ -8,57 +8,17 @@ from typing import Any
 import numpy as np
 
 from modules.scaling.arrays import FloatArray
-from modules.scaling.constraints import NO_LIMITS, Limits, best_for_budget, limited_optimum
-from modules.scaling.demand import DemandDistribution, expected_optimum
+from modules.scaling.constraints import best_for_budget, limited_optimum
+from modules.scaling.demand import expected_optimum
 from modules.scaling.law import LossLaw
 from modules.scaling.lifetime import LifetimeOptimum, lifetime_cost, optimal_demand
-from modules.scaling.rates import FLOPS, CostRates
+from modules.scaling.question import Question
 from modules.scaling.repetition import RepeatedDataLaw, RepeatedOptimum, repeated_optimum
 from modules.scaling.report_notes import range_notes
 from modules.scaling.uncertainty import interval
 
 DEMAND_FACTORS = (0.1, 1.0, 10.0)
 """How wrong a demand may be: a tenth, as stated, ten times."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked. Exactly one of the four qualities is given.
-
-    Attributes:
-        law: The law that answers.
-        other_laws: Laws to hold beside it.
-        inference_tokens: Lifetime demand; where `forecast` is given, its mean.
-        loss: Quality: a loss under `law`. Other laws take the Chinchilla model that has this loss under `law`.
-        like: Quality: that of a run (N, D).
-        quality_of: Quality: that of the Chinchilla model with this many parameters, under each law its own.
-        budget: Quality: the best that this lifetime cost pays for, in the unit of the rates.
-        rates: Cost of a FLOP.
-        limits: Bounds on size, data and training compute.
-        forecast: The demand as a distribution.
-        unique_tokens: Different training tokens that exist; None means enough of them.
-    """
-
-    law: LossLaw
-    inference_tokens: float
-    other_laws: tuple[LossLaw, ...] = ()
-    loss: float | None = None
-    like: tuple[float, float] | None = None
-    quality_of: float | None = None
-    budget: float | None = None
-    rates: CostRates = FLOPS
-    limits: Limits = NO_LIMITS
-    forecast: DemandDistribution | None = None
-    unique_tokens: float | None = None
-
-    def __post_init__(self) -> None:
-        given = sum(value is not None for value in (self.loss, self.like, self.quality_of, self.budget))
-        if given != 1:
-            raise ValueError(f"a plan needs exactly one quality, got {given}: a loss, a run, a model size or a budget")
-        if self.budget is not None and (self.limits.any or self.unique_tokens is not None):
-            raise ValueError(
-                "a budget cannot be combined with limits or unique tokens: name the quality in another way"
-            )
 
 
 @dataclass(frozen=True)
@@ -165,7 +125,12 @@ def make_plan(question: Question) -> Plan:
         run_optimal_for=inverse if inverse is not None and inverse >= 0 else None,
         run_under_trained=None if inverse is None else inverse < 0,
         repeated=_repeated(question),
-        notes=(*notes, *inverse_notes, *range_notes([(plan.law, plan.in_range) for plan in shown])),
+        notes=(
+            *notes,
+            *inverse_notes,
+            *_repetition_notes(question, shown),
+            *range_notes([(plan.law, plan.in_range) for plan in shown]),
+        ),
     )
 
 
@@ -218,7 +183,7 @@ def _ask_others(question: Question) -> tuple[tuple[LawPlan, ...], list[str]]:
         try:
             plans.append(_ask(question, law, question.inference_tokens))
         except ValueError as error:
-            notes.append(f"no answer under {law.name}: {error}")
+            notes.append(f"No answer under {law.name}: {error}")
     return tuple(plans), notes
 
 
@@ -248,7 +213,7 @@ def _inverse(question: Question) -> tuple[float | None, list[str]]:
     if question.like is None:
         return None, []
     if question.unique_tokens is not None and question.like[1] > question.unique_tokens:
-        return None, ["the run has more tokens than are unique: its quality is taken as if all of them were"]
+        return None, ["The run has more tokens than are unique: its quality is taken as if all of them were."]
     return float(optimal_demand(question.law, *question.like, question.rates)), []
 
 
@@ -264,3 +229,11 @@ def _repeated(question: Question) -> RepeatedOptimum | None:
         rates=question.rates,
         limits=question.limits,
     )
+
+
+def _repetition_notes(question: Question, shown: list[LawPlan]) -> list[str]:
+    if question.unique_tokens is None or max(plan.tokens for plan in shown) <= question.unique_tokens:
+        return []
+    return [
+        "Some rows need more tokens than are unique: they hold for fresh data, the line on repeated data for yours."
+    ]

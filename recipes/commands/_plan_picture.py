@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modules.scaling import format_count, lifetime_cost, lifetime_optimum
-from modules.scaling.plan import Plan, Question
+from modules.scaling import Plan, Question, format_count, lifetime_cost, lifetime_optimum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

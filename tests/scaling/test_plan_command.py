@@ -136,6 +136,9 @@ def test_limits_hold_for_every_part_of_the_answer(capsys: pytest.CaptureFixture[
     fixed = ask(capsys, *words, "--parameters", "7B")
     assert fixed["repeated"]["parameters"] == 7e9
     assert fixed["regret_fraction"] == pytest.approx(0, abs=1e-12)
+    assert any("more tokens than are unique" in note for note in fixed["notes"])
+    plenty = ask(capsys, "--quality-of", "7B", "--inference-tokens", "1T", "--unique-tokens", "100T")
+    assert not any("unique" in note for note in plenty["notes"])
     # The third example of --help: a run, a range of the demand, a device and scarce data at once.
     words = ["--like", "7B,2T", "--inference-tokens", "1T..100T", "--fits", "l4", "--unique-tokens", "5T"]
     answer = ask(capsys, *words)
