@@ -15,13 +15,14 @@ from torch.utils.data import DataLoader
 from modules.contracts import RaggedText, Schedule, Vocabulary
 
 from .devices import micro_batches_per_step, refuse_accumulation, replicas, unfinished_steps
+from .horizon import expected_steps
 from .text.buckets import make_buckets
 from .text.corpus import Corpus
 from .text.counter_hash import seed_key
 from .text.masked_batches import BatchMaker, MaskedExamples
 from .text.masking_rate import MaskingRate
 from .text.order import ShuffledOrder
-from .text.packing import PackedDocuments, SingleDocuments
+from .text.packing import Examples, PackedDocuments, SingleDocuments
 from .text.prepare import prepare_store, store_folder
 from .text.split import Split
 from .text.store import TokenStore
@@ -55,7 +56,7 @@ class MaskedLMData(L.LightningDataModule):
         micro_batch_size: Examples per device and forward pass; gradient accumulation follows from the two sizes.
         max_seqlen: S, tokens of the longest document, [CLS] and [SEP] counted; longer ones are truncated.
         masking_rate: Share of the ordinary tokens that is masked in training: a number, or a Schedule that gives it
-            from the fraction of `trainer.max_steps` that is done.
+            from the fraction of the run that is done, by `trainer.max_steps` or the recipe's `max_tokens`.
         eval_masking_rate: The same in validation and test, where masks never change.
         packing: Whether short documents share an example of S tokens. They still do not see each other.
         validation: How many documents of the corpus are held out, or a corpus of its own.
@@ -102,7 +103,7 @@ class MaskedLMData(L.LightningDataModule):
         self.micro_batch_size = micro_batch_size
         self.max_seqlen = max_seqlen
         self.masking_rate = masking_rate
-        self.eval_masking_rate = MaskingRate(eval_masking_rate, batch_size, -1).at(0)
+        self.eval_masking_rate = MaskingRate(eval_masking_rate, batch_size).at(0)
         self.packing = packing
         self.validation = validation
         self.predict = predict
@@ -147,8 +148,10 @@ class MaskedLMData(L.LightningDataModule):
         if self._resumed is not None:
             self._go_on(self._resumed)
             self._resumed = None
-        rate = self._training_rate()
-        batches = self._batches(self._store, self._training_split(), rate.maximum(), seed_key(self.seed, "masks"))
+        split = self._training_split()
+        examples = self._examples(self._store, split)
+        rate = self._training_rate(len(examples))
+        batches = self._batches(self._store, split, examples, rate.maximum(), seed_key(self.seed, "masks"))
         order = ShuffledOrder(len(batches.examples), self.seed)
         stream = TrainingStream(batches, self.batch_size, order, rate, self._replicas, self._replica)
         return StreamLoader(stream, self._start, **self._loader_options())
@@ -159,7 +162,8 @@ class MaskedLMData(L.LightningDataModule):
         if not len(split):
             return []
         # neither seed nor epoch: runs with different seeds are compared on the same masks
-        batches = self._batches(self._held_out, split, self.eval_masking_rate, seed_key(0, "evaluation"))
+        examples = self._examples(self._held_out, split)
+        batches = self._batches(self._held_out, split, examples, self.eval_masking_rate, seed_key(0, "evaluation"))
         dataset = EvaluationBatches(batches, self.eval_masking_rate, self._replicas)
         return ordered_loader(dataset, self._replicas, self._replica, **self._loader_options())
 
@@ -218,7 +222,7 @@ class MaskedLMData(L.LightningDataModule):
     @property
     def mean_masking_rate(self) -> float:
         """Mean share of the tokens that is masked in training: the rows that a head has to score."""
-        return self._training_rate().mean()
+        return MaskingRate(self.masking_rate, self.batch_size).mean()
 
     @property
     def tokenizer_file(self) -> Path:
@@ -238,8 +242,10 @@ class MaskedLMData(L.LightningDataModule):
         """The text of token ids, without [CLS], [SEP] and [PAD]."""
         return self._store.tokenizer().decode(ids)
 
-    def _training_rate(self) -> MaskingRate:
-        num_steps = self.trainer.max_steps if self.trainer is not None else -1
+    def _training_rate(self, num_examples: int) -> MaskingRate:
+        if not callable(self.masking_rate):
+            return MaskingRate(self.masking_rate, self.batch_size)
+        num_steps = expected_steps(self.trainer, lambda: self.batch_size * self.unique_units / num_examples)
         return MaskingRate(self.masking_rate, self.batch_size, num_steps)
 
     def _start(self) -> int:
@@ -256,9 +262,12 @@ class MaskedLMData(L.LightningDataModule):
             return Split(len(self._held_out), 0, held_out=False)
         return Split(len(self._store), self.validation, held_out=True)
 
-    def _batches(self, store: TokenStore, split: Split, max_rate: float, key: np.ndarray) -> MaskedExamples:
-        packed = PackedDocuments(store, split, self.max_seqlen) if self.packing else None
-        examples = packed or SingleDocuments(split)
+    def _examples(self, store: TokenStore, split: Split) -> Examples:
+        return PackedDocuments(store, split, self.max_seqlen) if self.packing else SingleDocuments(split)
+
+    def _batches(
+        self, store: TokenStore, split: Split, examples: Examples, max_rate: float, key: np.ndarray
+    ) -> MaskedExamples:
         maker = BatchMaker(
             num_slots=self.micro_batch_size * examples.max_documents,
             max_seqlen=self.max_seqlen,

@@ -82,8 +82,8 @@ class StreamingMaskedLMData(L.LightningDataModule):
         self.batch_size = batch_size
         self.micro_batch_size = micro_batch_size
         self.max_seqlen = max_seqlen
-        self.masking_rate = MaskingRate(masking_rate, batch_size, -1).maximum()
-        self.eval_masking_rate = MaskingRate(eval_masking_rate, batch_size, -1).maximum()
+        self.masking_rate = MaskingRate(masking_rate, batch_size).maximum()
+        self.eval_masking_rate = MaskingRate(eval_masking_rate, batch_size).maximum()
         self.validation = validation
         self.num_workers = num_workers
         self.seed = seed

@@ -14,7 +14,7 @@ from modules.contracts import IGNORE, RaggedText
 from .buckets import Bucket, choose_bucket
 from .counter_hash import fold
 from .masking import MaskableIds, mask_tokens
-from .packing import PackedDocuments, SingleDocuments
+from .packing import Examples
 from .ragged import Ends, Tokens, filled, gather_documents, places_in_document, ragged_text
 from .split import Split
 
@@ -86,7 +86,7 @@ class MaskedExamples:
 
     source: Tokens
     split: Split
-    examples: SingleDocuments | PackedDocuments
+    examples: Examples
     micro_batch_size: int
     maker: BatchMaker
 

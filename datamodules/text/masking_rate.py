@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from modules.contracts import Schedule
@@ -16,21 +17,17 @@ class MaskingRate:
     Attributes:
         rate: The rate, or a function from the fraction of the run to the rate.
         batch_size: Examples per step.
-        num_steps: Steps of the whole run; -1 if it has no such end.
+        num_steps: Steps of the whole run, a broken number where they follow from tokens; a constant needs none.
 
     Raises:
-        ValueError: A rate is outside [0, 1), or a schedule meets a run without a number of steps.
+        ValueError: A rate is outside [0, 1).
     """
 
     rate: float | Schedule
     batch_size: int
-    num_steps: int
+    num_steps: float = math.inf
 
     def __post_init__(self) -> None:
-        if callable(self.rate) and self.num_steps < 1:
-            raise ValueError(
-                "masking_rate is a schedule, so the run needs an end: set trainer.max_steps or give a number"
-            )
         if not 0 <= self.maximum() < 1:
             raise ValueError(f"masking_rate={self.maximum()} must be in [0, 1)")
 

@@ -79,3 +79,6 @@ class PackedDocuments:
             starts.append(place)
             place = following[place]
         return np.array(starts, dtype=np.int64) + first
+
+
+Examples = SingleDocuments | PackedDocuments

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import MaskedLMData
 from datamodules.text import TextFiles
+from datamodules.text.streams import TrainingStream
 from modules.contracts import RaggedText
 
 MakeData = Callable[..., MaskedLMData]
@@ -26,10 +27,11 @@ pytestmark = pytest.mark.filterwarnings(
 class Recorder(L.LightningModule):
     """Notes which documents each optimizer step sees; a parameter makes the Trainer step."""
 
-    def __init__(self, stop_at_step: int | None = None) -> None:
+    def __init__(self, stop_at_step: int | None = None, max_tokens: int | None = None) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.stop_at_step = stop_at_step
+        self.max_tokens = max_tokens
         self.steps: dict[int, list[int]] = {}
         self.rates: dict[int, float] = {}
 
@@ -152,6 +154,25 @@ def test_a_masking_schedule_follows_the_steps(make_data: MakeData, tmp_path: Pat
     rates = [model.rates[step] for step in range(6)]
     assert min(rates[:3]) > 0.4
     assert rates[3:] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_a_masking_schedule_follows_the_tokens_on_any_layout(
+    packing: bool, make_data: MakeData, tmp_path: Path
+) -> None:
+    data = make_data(packing=packing, max_seqlen=64)
+    data.setup("fit")
+    stream = data.train_dataloader().dataset
+    assert isinstance(stream, TrainingStream)
+    max_tokens = 10 * 24 * data.unique_units // len(stream.batches.examples) - 1  # by their mean, those of ten steps
+    models = Recorder(stop_at_step=4, max_tokens=max_tokens), Recorder(stop_at_step=10, max_tokens=max_tokens)
+    for model, micro_batch_size, ckpt_path in zip(models, (12, 8), (None, tmp_path / "last.ckpt"), strict=True):
+        part = make_data(packing=packing, max_seqlen=64, micro_batch_size=micro_batch_size, masking_rate=falling)
+        with pytest.raises(RuntimeError, match="stopped by the test"):
+            fit(model, part, tmp_path, 100, ckpt_path=ckpt_path)
+        assert part.mean_masking_rate == pytest.approx(0.3, abs=1e-3)
+    rates = models[0].rates | models[1].rates
+    assert [rates[step] > 0.4 for step in range(10)] == [True] * 5 + [False] * 5
 
 
 @pytest.mark.parametrize(
