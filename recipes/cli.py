@@ -86,7 +86,8 @@ class GalleyCLI(LightningCLI):
             configuration["ckpt_path"] = self.ckpt_path
         elif configuration.get("ckpt_path"):
             model = yaml.safe_load(self._dump(self.config.subcommand))["model"]
-            problems = check_checkpoint(Path(configuration["ckpt_path"]), model, self.tree)
+            training = self.config.subcommand == "fit"
+            problems = check_checkpoint(Path(configuration["ckpt_path"]), model, self.tree, training=training)
             if problems:
                 raise ConfigError(problems)
 

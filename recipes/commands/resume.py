@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from recipes.config.problems import ConfigError, Problem
 from recipes.run.changes import Change, changes, refusals
 from recipes.run.folder import newest_checkpoint
 
@@ -27,9 +27,8 @@ def main(argv: list[str]) -> int:
         config_file = folder / "config.yaml"
         if not config_file.exists():
             raise FileNotFoundError(f"{config_file}: missing; without it nothing says what the run was")
-    except FileNotFoundError as error:
-        print(error, file=sys.stderr)
-        return 2
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError([Problem("", "", str(error))]) from error
     return _resume(config_file, checkpoint, arguments.overrides, force=arguments.force)
 
 
@@ -38,7 +37,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="galley resume", description=__doc__)
     parser.add_argument("run_folder", type=Path, help="a folder below runs/, made by galley fit")
     parser.add_argument("--force", action="store_true", help="go on although a value changed that changes the result")
-    arguments = parser.parse_args(argv)
+    arguments, others = parser.parse_known_args(argv)
+    if others:
+        message = (
+            f"what changes the configuration follows --: galley resume {arguments.run_folder} -- {' '.join(others)}"
+        )
+        raise ConfigError([Problem("command line", others[0].partition("=")[0], message)])
     arguments.overrides = overrides
     return arguments
 
@@ -47,12 +51,14 @@ def _resume(config_file: Path, checkpoint: Path, overrides: list[str], *, force:
     import yaml
 
     from recipes.cli import run_cli
+    from recipes.run.checkpoint_io import read_header
 
+    step = read_header(checkpoint)["global_step"]
     old = yaml.safe_load(config_file.read_text())
 
     def check(new: dict[str, Any]) -> list[str]:
         found = changes(old, new)
-        refused = refusals(found, force=force)
+        refused = refusals(found, force=force) + _already_beyond(step, new)
         if not refused:
             _note(config_file.parent, checkpoint, found)
         return refused
@@ -64,6 +70,13 @@ def _resume(config_file: Path, checkpoint: Path, overrides: list[str], *, force:
         check_config=check,
     )
     return 0
+
+
+def _already_beyond(step: int, new: dict[str, Any]) -> list[str]:
+    max_steps = new["trainer"]["max_steps"]
+    if max_steps == -1 or step <= max_steps:
+        return []
+    return [f"trainer.max_steps: {max_steps} is behind the run, which has done {step} steps: ask for more"]
 
 
 def _note(folder: Path, checkpoint: Path, found: list[Change]) -> None:

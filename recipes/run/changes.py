@@ -1,4 +1,4 @@
-"""What may differ between a run and its continuation."""
+"""What may differ between a run and what goes on from its checkpoint: more training, or an evaluation."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ Kind = Literal["fixed", "free", "guarded"]
 
 FREE = (  # where, how long and how closely watched a run is; the numbers it computes stay the same
     "trainer.max_steps",
+    "trainer.max_epochs",
     "trainer.max_time",
     "trainer.accelerator",
     "trainer.devices",
@@ -32,10 +33,14 @@ FREE = (  # where, how long and how closely watched a run is; the numbers it com
     "model.init_args.compile",
     "model.init_args.init_from",
     "model.init_args.predict",
-    "model.init_args.encoder.init_args.attention*",
+    "model.init_args.encoder.init_args.attention",
+    "model.init_args.encoder.init_args.attention.*",
     "data.init_args.micro_batch_size",
     "data.init_args.num_workers",
+    "data.init_args.num_processes",
     "data.init_args.*folder*",
+    "data.init_args.*.paths",  # moved data: whether they are the same is for the data module to say, by their digest
+    "data.init_args.tokenizer.init_args.path",
     "data.init_args.predict*",
 )
 FIXED = (  # another value makes another model, or other data: nothing could go on
@@ -53,6 +58,12 @@ FIXED = (  # another value makes another model, or other data: nothing could go 
     "data.init_args.seed",
     "data.init_args.corpus*",
     "data.init_args.tokenizer*",
+)
+
+TRAINING = (  # neither shapes the weights nor gives them their meaning: nothing to an evaluation
+    "model.init_args.optimizer*",
+    "model.init_args.schedule*",
+    "*dropout",
 )
 
 
@@ -84,6 +95,18 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     return [Change(key, before.get(key), after.get(key), _kind(key)) for key in differing]
 
 
+def model_differences(old: dict[str, Any], new: dict[str, Any], *, training: bool) -> list[Change]:
+    """What keeps a checkpoint of one model from being gone on from as another.
+
+    Args:
+        old: The resolved `model` section of the checkpoint.
+        new: That of the configuration.
+        training: Whether training goes on; else the weights are only evaluated.
+    """
+    found = [change for change in changes({"model": old}, {"model": new}) if change.kind != "free"]
+    return found if training else [change for change in found if not _matches(change.key, TRAINING)]
+
+
 def refusals(found: list[Change], *, force: bool) -> list[str]:
     """One line for each change that keeps a run from going on; empty if it can."""
     fixed = [f"{change} (cannot change: start a new run)" for change in found if change.kind == "fixed"]
@@ -94,9 +117,11 @@ def refusals(found: list[Change], *, force: bool) -> list[str]:
 
 
 def _kind(key: str) -> Kind:
-    if any(fnmatch(key, pattern) for pattern in FREE):
-        return "free"
-    return "fixed" if any(fnmatch(key, pattern) for pattern in FIXED) else "guarded"
+    return "free" if _matches(key, FREE) else "fixed" if _matches(key, FIXED) else "guarded"
+
+
+def _matches(key: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(key, pattern) for pattern in patterns)
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself; its tensors are mapped, not read.
+
+    Args:
+        path: A checkpoint file, or the folder of a sharded one.
+
+    Raises:
+        ValueError: It is damaged, or no checkpoint of a run.
+    """
+    file = path / "meta.pt" if path.is_dir() else path  # a sharded checkpoint keeps all but its tensors there
+    if not file.is_file():
+        raise ValueError(f"{path}: no checkpoint: the folder holds no {file.name}")
+    try:
+        header = torch.load(file, weights_only=True, map_location="cpu", mmap=True)
+    except (RuntimeError, OSError, pickle.UnpicklingError, EOFError) as error:
+        cause = str(error).split("\n", 1)[0][:80]
+        raise ValueError(f"{path}: damaged, or no checkpoint at all: torch cannot read it ({cause})") from error
+    if not isinstance(header, dict) or "global_step" not in header:
+        raise ValueError(f"{path}: no checkpoint of a run: it holds no global_step")
+    return header
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

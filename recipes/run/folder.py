@@ -33,10 +33,13 @@ def recipe_name(config_files: list[Path], repository: Path) -> str:
 
 
 def newest_checkpoint(folder: Path) -> Path:
-    """The checkpoint to go on from: the one that was written last.
+    """The checkpoint to go on from: that of the latest step, the one written last among equals.
+
+    Times alone would not do: copying a folder gives them anew.
 
     Raises:
         FileNotFoundError: The folder or a checkpoint in it is missing.
+        ValueError: A checkpoint is damaged; going on from another one is for the user to decide.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such run folder")
@@ -46,4 +49,24 @@ def newest_checkpoint(folder: Path) -> Path:
             f"{folder / 'checkpoints'}: no checkpoint to go on from "
             "(the run ended before its first one: start it anew with galley fit)"
         )
-    return max(checkpoints, key=lambda path: path.stat().st_mtime)
+    steps, damaged = _steps(checkpoints)
+    newest = max(steps, key=lambda path: (steps[path], path.stat().st_mtime), default=None)
+    if damaged:
+        way_out = f"delete it to go on from {newest.name} (step {steps[newest]})" if newest else "no other is there"
+        raise ValueError("; ".join([*damaged.values(), way_out]))
+    assert newest is not None
+    return newest
+
+
+def _steps(checkpoints: list[Path]) -> tuple[dict[Path, int], dict[Path, str]]:
+    """The step of each checkpoint, and of those that cannot be read why not."""
+    from recipes.run.checkpoint_io import read_header
+
+    steps: dict[Path, int] = {}
+    damaged: dict[Path, str] = {}
+    for path in checkpoints:
+        try:
+            steps[path] = read_header(path)["global_step"]
+        except ValueError as error:
+            damaged[path] = str(error)
+    return steps, damaged
