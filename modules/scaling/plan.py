@@ -125,12 +125,7 @@ def make_plan(question: Question) -> Plan:
         run_optimal_for=inverse if inverse is not None and inverse >= 0 else None,
         run_under_trained=None if inverse is None else inverse < 0,
         repeated=_repeated(question),
-        notes=(
-            *notes,
-            *inverse_notes,
-            *_repetition_notes(question, shown),
-            *range_notes([(plan.law, plan.in_range) for plan in shown]),
-        ),
+        notes=(*notes, *inverse_notes, *_row_notes(question, shown)),
     )
 
 
@@ -231,9 +226,9 @@ def _repeated(question: Question) -> RepeatedOptimum | None:
     )
 
 
-def _repetition_notes(question: Question, shown: list[LawPlan]) -> list[str]:
-    if question.unique_tokens is None or max(plan.tokens for plan in shown) <= question.unique_tokens:
-        return []
-    return [
-        "Some rows need more tokens than are unique: they hold for fresh data, the line on repeated data for yours."
-    ]
+def _row_notes(question: Question, shown: list[LawPlan]) -> list[str]:
+    """What limits some of the rows: data that do not exist, and laws asked about runs they were not fitted on."""
+    found = []
+    if question.unique_tokens is not None and max(plan.tokens for plan in shown) > question.unique_tokens:
+        found = ["Some rows need more tokens than are unique: they hold for fresh data, the repeated answer for yours."]
+    return found + range_notes([(plan.law, plan.in_range) for plan in shown])
