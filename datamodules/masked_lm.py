@@ -23,18 +23,11 @@ from .text.masked_batches import BatchMaker, MaskedExamples
 from .text.masking_rate import MaskingRate
 from .text.order import ShuffledOrder
 from .text.packing import Examples, PackedDocuments, SingleDocuments
+from .text.prediction import prediction_loader
 from .text.prepare import prepare_store, store_folder
 from .text.split import Split
 from .text.store import TokenStore
-from .text.streams import (
-    EvaluationBatches,
-    PredictionBatches,
-    StreamLoader,
-    TrainingStream,
-    loader_options,
-    ordered_loader,
-)
-from .text.tokenized_texts import tokenize_texts
+from .text.streams import EvaluationBatches, StreamLoader, TrainingStream, loader_options, ordered_loader
 from .text.tokenizers import TokenizerFile, TokenizerSource
 from .text.vocabulary import document_ends, make_vocabulary, maskable_ids
 
@@ -177,12 +170,16 @@ class MaskedLMData(L.LightningDataModule):
         Raises:
             ValueError: No texts are given.
         """
-        if self.predict is None:
-            raise ValueError("predict needs texts: set data.init_args.predict, for example datamodules.text.TextFiles")
-        texts = tokenize_texts(self._store.tokenizer(), list(self.predict))
-        ends = document_ends(self.vocabulary)
-        dataset = PredictionBatches(texts, ends, self.micro_batch_size, self.max_seqlen, self._replicas)
-        return ordered_loader(dataset, self._replicas, self._replica, **self._loader_options())
+        return prediction_loader(
+            self.predict,
+            self._store.tokenizer(),
+            self.vocabulary,
+            micro_batch_size=self.micro_batch_size,
+            max_seqlen=self.max_seqlen,
+            num_replicas=self._replicas,
+            replica=self._replica,
+            **self._loader_options(),
+        )
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what training has consumed: here, as loaders read ahead."""

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
+from torch.utils.data import DataLoader
 
 from modules.contracts import RaggedText, Vocabulary
 
 from .devices import micro_batches_per_step, refuse_accumulation, replicas, unfinished_steps
 from .text.buckets import make_buckets
+from .text.corpus import Corpus
 from .text.counter_hash import seed_key
 from .text.masked_batches import BatchMaker
 from .text.masking_rate import MaskingRate
+from .text.prediction import prediction_loader
 from .text.streams import loader_options
 from .text.tokenizers import TokenizerFile, load_tokenizer
 from .text.vocabulary import document_ends, make_vocabulary, maskable_ids
@@ -46,6 +49,7 @@ class StreamingMaskedLMData(L.LightningDataModule):
         eval_masking_rate: The same in validation and test, where masks never change.
         validation: Folder or bucket of held-out documents. With several devices `litdata` leaves out what does not
             divide by them.
+        predict: Texts for `galley predict`, taken as they are.
         num_workers: Processes that build batches, per device.
         seed: Seed of order and masks.
 
@@ -72,6 +76,7 @@ class StreamingMaskedLMData(L.LightningDataModule):
         masking_rate: float = 0.3,
         eval_masking_rate: float = 0.15,
         validation: str | None = None,
+        predict: Corpus | None = None,
         num_workers: int = 2,
         seed: int = 17,
     ) -> None:
@@ -85,6 +90,7 @@ class StreamingMaskedLMData(L.LightningDataModule):
         self.masking_rate = MaskingRate(masking_rate, batch_size).maximum()
         self.eval_masking_rate = MaskingRate(eval_masking_rate, batch_size).maximum()
         self.validation = validation
+        self.predict = predict
         self.num_workers = num_workers
         self.seed = seed
         self._num_steps = 0
@@ -100,7 +106,7 @@ class StreamingMaskedLMData(L.LightningDataModule):
         self._tokenizer = load_tokenizer(self.tokenizer.path)
         self.vocabulary = make_vocabulary(self._tokenizer, self.tokenizer.special_tokens, math.nan)
         self.digest = _index_digest(self.path)
-        self._replicas, _ = replicas(self.trainer)
+        self._replicas, self._replica = replicas(self.trainer)
         self._batches_per_step = micro_batches_per_step(self.batch_size, self.micro_batch_size, self._replicas)
         if stage == "fit" and self.trainer is not None:
             refuse_accumulation(self.trainer)
@@ -125,6 +131,23 @@ class StreamingMaskedLMData(L.LightningDataModule):
     def test_dataloader(self) -> StreamingDataLoader | list[StreamingDataLoader]:
         """The same as `val_dataloader`."""
         return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[RaggedText]:
+        """This device's part of the texts given as `predict`, in order, without masks and labels.
+
+        Raises:
+            ValueError: No texts are given.
+        """
+        return prediction_loader(
+            self.predict,
+            self._tokenizer,
+            self.vocabulary,
+            micro_batch_size=self.micro_batch_size,
+            max_seqlen=self.max_seqlen,
+            num_replicas=self._replicas,
+            replica=self._replica,
+            **self._loader_options(),
+        )
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what training has consumed: here, as loaders read ahead."""
@@ -191,13 +214,15 @@ class StreamingMaskedLMData(L.LightningDataModule):
             buckets=make_buckets(self.micro_batch_size * self.max_seqlen, rate),
             key=seed_key(self.seed, "masks") if training else seed_key(0, "evaluation"),
         )
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        options = loader_options(self.num_workers, self.seed, pin_memory=on_gpu)
         return StreamingDataLoader(
             NumberedDocuments(path, shuffle=training, seed=self.seed, drop_last=training),
             collate_fn=MaskedCollate(maker, rate, fixed=not training),
-            **{**options, "batch_size": self.micro_batch_size},
+            **{**self._loader_options(), "batch_size": self.micro_batch_size},
         )
+
+    def _loader_options(self) -> dict[str, Any]:
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return loader_options(self.num_workers, self.seed, pin_memory=on_gpu)
 
 
 def _index_digest(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Datasets of whole batches: an endless stream of training steps, held-out batches, and texts to predict on."""
+"""Datasets of whole batches: an endless stream of training steps, and held-out batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from modules.contracts import RaggedText
 from .masked_batches import MaskedExamples
 from .masking_rate import MaskingRate
 from .order import ShuffledOrder
-from .ragged import Ends, Tokens, gather_documents, ragged_text
 
 PREFETCH_BATCHES = 4
 
@@ -95,48 +94,12 @@ class EvaluationBatches(Dataset[RaggedText]):
     num_replicas: int
 
     def __len__(self) -> int:
-        return _whole_batches(len(self.batches.examples), self.batches.micro_batch_size, self.num_replicas)
+        return whole_batches(len(self.batches.examples), self.batches.micro_batch_size, self.num_replicas)
 
     def __getitem__(self, number: int) -> RaggedText:
         first = number * self.batches.micro_batch_size
         examples = np.arange(first, max(first, min(first + self.batches.micro_batch_size, len(self.batches.examples))))
         return self.batches.build(examples, np.zeros_like(examples), self.rate)
-
-
-@dataclass
-class PredictionBatches(Dataset[RaggedText]):
-    """Texts in order, as they are: no masks, no labels.
-
-    Attributes:
-        texts: The tokenized texts.
-        ends: Ids around documents.
-        micro_batch_size: Documents of a batch.
-        max_seqlen: Longest document, its ends counted.
-        num_replicas: Devices that share the batches.
-    """
-
-    texts: Tokens
-    ends: Ends
-    micro_batch_size: int
-    max_seqlen: int
-    num_replicas: int
-
-    def __len__(self) -> int:
-        return _whole_batches(len(self.texts.offsets) - 1, self.micro_batch_size, self.num_replicas)
-
-    def __getitem__(self, number: int) -> RaggedText:
-        first = number * self.micro_batch_size
-        numbers = np.arange(first, max(first, min(first + self.micro_batch_size, len(self.texts.offsets) - 1)))
-        ids, bounds = gather_documents(self.texts, numbers, self.max_seqlen, self.ends)
-        return ragged_text(
-            ids,
-            bounds,
-            numbers,
-            num_tokens=self.micro_batch_size * self.max_seqlen,
-            num_slots=self.micro_batch_size,
-            max_seqlen=self.max_seqlen,
-            pad_id=self.ends.pad_id,
-        )
 
 
 def loader_options(num_workers: int, seed: int, pin_memory: bool) -> dict[str, Any]:
@@ -161,5 +124,6 @@ def ordered_loader(
     return DataLoader(dataset, sampler=sampler, **options)
 
 
-def _whole_batches(num_examples: int, micro_batch_size: int, num_replicas: int) -> int:
+def whole_batches(num_examples: int, micro_batch_size: int, num_replicas: int) -> int:
+    """Micro-batches that hold so many examples and that devices can share evenly; the last ones may be empty."""
     return -(-num_examples // (micro_batch_size * num_replicas)) * num_replicas

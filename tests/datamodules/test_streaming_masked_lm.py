@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import StreamingMaskedLMData
-from datamodules.text import TokenizerFile, TokenStore
+from datamodules.text import TextFiles, TokenizerFile, TokenStore
 from modules.contracts import IGNORE, RaggedText
 
 NUM_DOCUMENTS = 200
@@ -150,3 +150,26 @@ def test_changed_settings_are_refused(folder: Path, store: TokenStore, tmp_path:
 def test_a_folder_that_is_no_data_set_is_named(store: TokenStore, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no litdata data set there"):
         make(tmp_path, store).setup("fit")
+
+
+def test_a_trainer_predicts_on_given_texts(folder: Path, store: TokenStore, tmp_path: Path) -> None:
+    class Inputs(Recorder):
+        def predict_step(self, batch: RaggedText, batch_idx: int) -> list[list[int]]:
+            assert batch.labels is None
+            return [
+                part.tolist() for part in batch.input_ids[: batch.num_tokens].split(batch.cu_seqlens.diff().tolist())
+            ]
+
+    lines = ["kalo [MASK] miner", "tusha", "bri " * 100, "en", "lo"]
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    data = make(folder, store, predict=TextFiles(str(tmp_path / "lines.txt"), document="line"))
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    batches = trainer.predict(Inputs(), data)
+    tokenizer = store.tokenizer()
+    expected = [tokenizer.encode(line).ids for line in lines]
+    expected[2] = [*expected[2][:31], 3]
+    assert batches == [expected[:4], [expected[4], [], [], []]]
+    assert data.vocabulary.special_ids["mask"] in expected[0]
+    assert data.decode(expected[1]) == "tusha"
+    with pytest.raises(ValueError, match=r"set data\.init_args\.predict"):
+        trainer.predict(Inputs(), make(folder, store))
