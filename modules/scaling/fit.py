@@ -87,8 +87,8 @@ def fit_law(
         The fit; it does not depend on the order of the runs.
 
     Raises:
-        ValueError: fewer than 6 runs, arrays of different lengths, a single size or token count, or a loss that does not
-            fall with size or with tokens.
+        ValueError: fewer than 6 runs, arrays of different lengths, a single size or token count, or a loss that does
+            not fall with size or with tokens.
     """
     runs = Runs.of(parameters, tokens, loss)
     grid = start_grid() if starts is None else starts

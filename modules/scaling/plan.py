@@ -177,7 +177,7 @@ def _ask_others(question: Question) -> tuple[tuple[LawPlan, ...], list[str]]:
     for law in question.other_laws:
         try:
             plans.append(_ask(question, law, question.inference_tokens))
-        except ValueError as error:
+        except (ValueError, FloatingPointError) as error:
             notes.append(f"No answer under {law.name}: {error}")
     return tuple(plans), notes
 

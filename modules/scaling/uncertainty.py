@@ -25,8 +25,8 @@ def interval(
         level: Share of the samples inside the interval.
 
     Returns:
-        Lower and upper end, shaped as the answer. Samples under which the answer does not exist (`ValueError`: a
-        quality out of reach) are left out.
+        Lower and upper end, shaped as the answer. Samples under which the answer does not exist (a quality
+        out of reach, or beyond the range of numbers) are left out.
 
     Raises:
         ValueError: the law has no samples, or the answer exists under none of them.
@@ -38,8 +38,9 @@ def interval(
     answers = []
     for sample in law.samples:
         try:
-            answers.append(np.asarray(answer(_with_coefficients(law, sample)), dtype=np.float64))
-        except ValueError:
+            with np.errstate(over="raise", divide="raise", invalid="raise"):
+                answers.append(np.asarray(answer(_with_coefficients(law, sample)), dtype=np.float64))
+        except (ValueError, FloatingPointError):
             continue
     if not answers:
         raise ValueError(f"law {law.name}: the answer exists under none of its {len(law.samples)} bootstrap samples")
