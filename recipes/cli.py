@@ -18,16 +18,17 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from callbacks import MetricsCsv, RandomState, RunFolder
+from callbacks.finite_loss import NonFiniteLossError
 from recipes.config.checkpoints import ModelInCheckpoint, check_checkpoint
 from recipes.config.compose import Composed, compose
 from recipes.config.debugging import debugging
 from recipes.config.exports import import_exported
-from recipes.config.faults import fault
 from recipes.config.files import REPOSITORY
 from recipes.config.problems import ConfigError, Problem
 from recipes.config.run_check import check_machine, check_run
 from recipes.config.run_loggers import open_save_dirs
 from recipes.config.settle import settle
+from recipes.config.told import told
 from recipes.config.tree import Node
 from recipes.config.upstream import Parser, silence_tips
 from recipes.run.checkpoint_io import AtomicCheckpointIO
@@ -100,19 +101,18 @@ class GalleyCLI(LightningCLI):
         return self._dump(self.subcommand)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run; a mistake of the user that shows only now (a damaged store, say) is told like the others."""
-        with self._faults(building=False):
-            super()._run_subcommand(subcommand)
+        """Run; a mistake of the user that shows only now (a damaged store, say) is told like the others.
 
-    @contextmanager
-    def _faults(self, *, building: bool) -> Iterator[None]:
+        A loss that is not finite is none, but its message says all: exit code 1 without a traceback.
+        """
         try:
-            yield
-        except Exception as error:
-            problem = fault(error, self.tree, building=building)
-            if problem is None or debugging():
+            with told(self.tree, building=False):
+                super()._run_subcommand(subcommand)
+        except NonFiniteLossError as error:
+            if debugging():
                 raise
-            raise ConfigError([problem]) from error
+            print(error, file=sys.stderr)
+            raise SystemExit(1) from error
 
     def _dump(self, subcommand: str) -> str:
         configuration = self.config[subcommand].clone()
@@ -131,7 +131,7 @@ class GalleyCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build model, data and Trainer; what refuses its arguments is told with its place in the configuration."""
-        with self._faults(building=True):
+        with told(self.tree, building=True):
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:

@@ -10,7 +10,7 @@ import lightning as L
 from recipes.config.build import build
 from recipes.config.compose import compose
 from recipes.config.problems import ConfigError
-from recipes.config.run_check import check_parts
+from recipes.config.run_check import check_load
 
 
 def load(
@@ -29,11 +29,12 @@ def load(
         The `model` and the `data` of the configuration; data is None where it has none.
 
     Raises:
-        ConfigError: The configuration is faulty; the message has one line for each fault.
+        ConfigError: The configuration is faulty, in whichever section, or has no model; the message has one line for
+            each fault. What this machine lacks (devices, files) is no fault here.
     """
     files = config if isinstance(config, list) else [config]
     composed = compose([word for file in files for word in ("-c", str(file))] + list(overrides))
-    problems = composed.problems + (check_parts(composed.tree) if composed.complete else [])
+    problems = composed.problems + (check_load(composed.tree) if composed.complete else [])
     if problems:
         raise ConfigError(problems)
     for notice in composed.notices:

@@ -15,6 +15,7 @@ def main(argv: list[str]) -> int:
     from recipes.config.compose import compose
     from recipes.config.problems import ConfigError, Problem
     from recipes.config.run_check import check_parts
+    from recipes.config.told import told
     from recipes.config.upstream import silence_tips
 
     silence_tips()
@@ -30,6 +31,7 @@ def main(argv: list[str]) -> int:
     if data is None:
         raise ConfigError([Problem("", "data", "missing: there is nothing to prepare")])
     started_s = time.monotonic()
-    data.prepare_data()
+    with told(composed.tree, building=False):
+        data.prepare_data()
     print(f"prepared in {time.monotonic() - started_s:.1f} s")
     return 0

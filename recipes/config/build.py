@@ -6,10 +6,8 @@ from typing import Any
 
 import lightning as L
 
-from recipes.config.debugging import debugging
-from recipes.config.faults import fault
-from recipes.config.problems import ConfigError
 from recipes.config.settle import settle
+from recipes.config.told import told
 from recipes.config.tree import Node
 from recipes.config.upstream import Parser
 
@@ -23,7 +21,7 @@ def build(tree: Node, sections: tuple[str, ...]) -> dict[str, Any]:
     """Build the objects of `sections`, each of `model` and `data`; None for one that the configuration does not have.
 
     Raises:
-        ConfigError: A class refuses its arguments.
+        ConfigError: Classes refuse their arguments; all that do are reported.
     """
     parser = Parser()
     for name in sections:
@@ -31,11 +29,6 @@ def build(tree: Node, sections: tuple[str, ...]) -> dict[str, Any]:
     settle(tree)
     values = {name: tree.value[name].plain() for name in sections if name in tree.value}
     config = parser.parse_object(values)
-    try:
+    with told(Node({name: tree.value[name] for name in values}, tree.source), building=True):
         built = parser.instantiate_classes(config)
-    except Exception as error:
-        problem = fault(error, tree, building=True)
-        if problem is None or debugging():
-            raise
-        raise ConfigError([problem]) from error
     return {name: built.get(name) for name in sections}

@@ -71,7 +71,11 @@ def _apply(composed: Composed, option: str, value: str) -> None:
 
 
 def _read_file(path: Path, *, name: str) -> Node:
-    tree = read_yaml(path.read_text(), name=name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError([Problem(name, "", f"no UTF-8 text (byte {error.start}): save it as UTF-8")]) from error
+    tree = read_yaml(text, name=name)
     if tree.value is None:
         return Node({}, tree.source)
     if not tree.is_mapping:

@@ -20,25 +20,27 @@ from recipes.config.upstream import constructor_error
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 
-def fault(error: BaseException, tree: Node, *, building: bool) -> Problem | None:
+def fault(error: BaseException, tree: Node, *, building: bool, key: str = "") -> Problem | None:
     """The user's mistake behind an exception, or None where it is a defect that needs its traceback.
 
-    A class that refuses its arguments is a mistake, and so is every ValueError and missing file that our own code
-    raises: our own mistakes are assertions.
+    A class of the configuration that refuses its arguments is a mistake, whenever it is built (optimizers are built in
+    the run), and so is every ValueError and missing file that our own code raises: our own mistakes are assertions.
 
     Args:
         error: What was raised.
-        tree: The configuration of the run.
+        tree: The configuration of the run, or a part of it.
         building: Whether classes were being built from the configuration; else the run was on its way.
+        key: Dotted key of `tree`.
     """
     error = constructor_error(error)
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    source, key = _place(frames, tree)
+    configured = dict(_classes(tree, key))
+    source, place = _place(frames, configured)
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in PACKAGES:
-        return Problem(source, key, missing_package(error))
+        return Problem(source, place, missing_package(error))
     told = isinstance(error, ValueError | OSError | ImportError | MisconfigurationException)
-    if told and (building or _is_ours(frames)):
-        return Problem(source, key, " ".join(str(error).split()))
+    if told and (building or _is_ours(frames) or _is_constructor(frames, configured)):
+        return Problem(source, place, " ".join(str(error).split()))
     return None
 
 
@@ -49,9 +51,13 @@ def _is_ours(frames: list[FrameType]) -> bool:
     return any(foreign[-1].is_relative_to(REPOSITORY / package) for package in PACKAGES)
 
 
-def _place(frames: list[FrameType], tree: Node) -> tuple[str, str]:
+def _is_constructor(frames: list[FrameType], configured: dict[type, tuple[str, str]]) -> bool:
+    """Whether an object of a configured class was being built."""
+    return any(f.f_code.co_name == "__init__" and type(f.f_locals.get("self")) in configured for f in frames)
+
+
+def _place(frames: list[FrameType], configured: dict[type, tuple[str, str]]) -> tuple[str, str]:
     """Source and key of the innermost configured class that was at work when the exception rose."""
-    configured = dict(_classes(tree, ""))
     for frame in reversed(frames):
         place = configured.get(type(frame.f_locals.get("self")))
         if place is not None:

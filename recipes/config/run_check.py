@@ -14,6 +14,7 @@ from recipes.config.problems import Problem
 from recipes.config.tree import Node
 from recipes.config.upstream import parameters
 
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
 REQUIRED = inspect.Parameter.empty
 
 
@@ -33,12 +34,22 @@ def check_run(tree: Node, subcommand: str) -> list[Problem]:
         tree: The composed configuration; values of the command line are turned to the type that is wanted.
         subcommand: The method of the Trainer that will run.
     """
-    method = parameters(L.Trainer, subcommand)
-    given = ("model", "datamodule", "train_dataloaders", "val_dataloaders", "dataloaders")
-    sections: dict[str, Any] = {name: p for name, p in method.items() if name not in given}
-    sections |= {section.name: section for section in _parts(data_required=True)}
+    sections = _options_of(subcommand) | {section.name: section for section in _parts(data_required=True)}
     sections["seed_everything"] = _Section("seed_everything", int, REQUIRED)
     return _check_sections(tree, sections)
+
+
+def check_load(tree: Node) -> list[Problem]:
+    """All problems of a configuration of whichever command, of which only `model` must be there."""
+    sections = {name: p for command in SUBCOMMANDS for name, p in _options_of(command).items()}
+    sections |= {section.name: section for section in _parts(data_required=False)}
+    sections["seed_everything"] = _Section("seed_everything", int)
+    return _check_sections(tree, sections)
+
+
+def _options_of(subcommand: str) -> dict[str, Any]:
+    given = ("model", "datamodule", "train_dataloaders", "val_dataloaders", "dataloaders")
+    return {name: p for name, p in parameters(L.Trainer, subcommand).items() if name not in given}
 
 
 def check_machine(tree: Node) -> list[Problem]:

@@ -74,15 +74,13 @@ def read_yaml(text: str, *, name: str) -> Node:
     Raises:
         ConfigError: It is not YAML, or says one key twice; all double keys are reported.
     """
-    loader = _Loader(text)
+    problems: list[Problem] = []
     try:
+        loader = _Loader(text)  # refuses characters that YAML does not have
         root = loader.get_single_node()
-        problems: list[Problem] = []
         node = _build(loader, root, lambda mark: f"{name}:{mark.line + 1}", f"{name}:1", problems)
     except yaml.YAMLError as error:
         raise ConfigError([_syntax_problem(error, name)]) from error
-    finally:
-        loader.dispose()
     if problems:
         raise ConfigError(problems)
     return node
@@ -90,13 +88,11 @@ def read_yaml(text: str, *, name: str) -> Node:
 
 def read_value(text: str, *, source: str = "command line") -> Node:
     """Parse one value of the command line: YAML where it is YAML, the text itself otherwise."""
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = _build(loader, loader.get_single_node(), lambda mark: source, source, [])
     except yaml.YAMLError:
         node = Node(text, source)
-    finally:
-        loader.dispose()
     node.text = text
     return node
 
