@@ -71,6 +71,7 @@ class GalleyCLI(LightningCLI):
             args=args,
             save_config_callback=None,  # `RunFolder` writes the configuration
             parser_class=Parser,
+            trainer_defaults={"max_epochs": -1},  # streams have no end; Lightning would speak of 1000 epochs
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,

@@ -82,7 +82,7 @@ def _check_list(node: Node, kind: Allowed, key: str) -> list[Problem]:
 def _check_scalar(node: Node, kind: Allowed, key: str) -> list[Problem]:
     if kind.slots and _names_a_class(node, kind):
         return _check_class(Node({"class_path": Node(node.value, node.source)}, node.source), kind.slots, key)
-    if not kind.accepts(node.value) and node.text is not None and kind.accepts(node.text):
+    if not kind.accepts(node.value) and node.is_option and kind.accepts(node.text):
         node.value = node.text  # `--data.name=123` means the text where text is wanted
     return [] if kind.accepts(node.value) else [_wrong_type(node, kind, key)]
 
@@ -141,6 +141,6 @@ def _wrong_type(node: Node, kind: Allowed, key: str) -> Problem:
 
 
 def shown(node: Node) -> str:
-    """The value of a node as messages show it: short."""
-    text = repr(node.plain())
+    """The value of a node as messages show it: numbers as they were typed, and short."""
+    text = node.text if isinstance(node.value, int | float) and node.text is not None else repr(node.plain())
     return text if len(text) <= 60 else text[:57] + "..."

@@ -8,7 +8,8 @@ from pathlib import Path
 from recipes.config.files import find_yaml
 from recipes.config.merge import at, overlay
 from recipes.config.problems import ConfigError, Problem
-from recipes.config.tree import Node, read_value, read_yaml
+from recipes.config.swaps import Swap
+from recipes.config.tree import COMMAND_LINE, Node, read_value, read_yaml
 
 SECTIONS = ("trainer", "model", "data")
 """The top-level keys that may name another YAML file instead of holding values."""
@@ -18,12 +19,12 @@ SECTIONS = ("trainer", "model", "data")
 class Composed:
     """What the sources of a configuration say together."""
 
-    tree: Node = field(default_factory=lambda: Node({}, "command line"))
+    tree: Node = field(default_factory=lambda: Node({}, COMMAND_LINE))
     """All values with their sources."""
     files: list[Path] = field(default_factory=list)
     """The `-c` files, in order."""
-    notices: list[str] = field(default_factory=list)
-    """What the user should know: arguments of swapped classes that were dropped."""
+    swaps: list[Swap] = field(default_factory=list)
+    """The classes that took the place of others."""
     problems: list[Problem] = field(default_factory=list)
     """Faults of the sources themselves: files that are missing or no YAML, words that are no option."""
 
@@ -32,7 +33,12 @@ class Composed:
 
     def lay(self, above: Node) -> None:
         """Lay one more source over the tree."""
-        self.tree = overlay(self.tree, above, key="", notices=self.notices)
+        self.tree = overlay(self.tree, above, key="", swaps=self.swaps)
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know: arguments of swapped classes that were dropped."""
+        return list(filter(None, (swap.notice(self.tree) for swap in self.swaps)))
 
 
 def compose(arguments: list[str]) -> Composed:
@@ -49,9 +55,9 @@ def compose(arguments: list[str]) -> Composed:
         option, equals, value = word.partition("=")
         if not option.startswith("-") or option.strip("-") == "":
             message = f"unexpected word {word!r}: options are written --key=value, files -c FILE"
-            composed.problems.append(Problem("command line", "", message))
+            composed.problems.append(Problem(COMMAND_LINE, "", message))
         elif not equals and (not words or words[0].startswith("--")):
-            composed.problems.append(Problem("command line", option.lstrip("-"), "needs a value: write --key=value"))
+            composed.problems.append(Problem(COMMAND_LINE, option.lstrip("-"), "needs a value: write --key=value"))
         else:
             _apply(composed, option, value if equals else words.pop(0))
     return composed

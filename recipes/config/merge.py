@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from recipes.config.swaps import Swap
 from recipes.config.tree import CLASS_KEYS, Node
 
 APPEND = "+"
 """A key that ends so appends to a list instead of replacing it: `callbacks+: [...]`."""
 
 
-def overlay(below: Node | None, above: Node, *, key: str, notices: list[str]) -> Node:
+def overlay(below: Node | None, above: Node, *, key: str, swaps: list[Swap]) -> Node:
     """Lay `above` over `below`.
 
     Mappings merge key by key, everything else is replaced. A class that replaces another one starts from its own
-    arguments alone: what was written for the old class is dropped, and a notice says so. (The parser underneath would
+    arguments alone: what was written for the old class is dropped and can be told. (The parser underneath would
     carry over every value whose name the new class happens to know: AdamW's weight decay into SGD.)
 
     Args:
         below: What was there; None for nothing.
         above: The later source.
-        key: Where both stand, for notices.
-        notices: Receives one line for each class whose arguments are dropped.
+        key: Where both stand.
+        swaps: Receives each class that takes the place of another one.
     """
     if above.is_mapping and any(name.endswith(APPEND) for name in above.value):
         below = below if below is not None and below.is_mapping else Node({}, above.source)
@@ -31,7 +32,7 @@ def overlay(below: Node | None, above: Node, *, key: str, notices: list[str]) ->
     if not (below.is_mapping and above.is_mapping):
         return above
     if above.class_path is not None and below.class_path is not None and above.class_path != below.class_path:
-        notices.extend(_dropped(below, above, key))
+        swaps.append(Swap(key, below, above))
         return above
     merged = dict(below.value)
     for name, child in above.value.items():
@@ -40,7 +41,7 @@ def overlay(below: Node | None, above: Node, *, key: str, notices: list[str]) ->
         if name.endswith(APPEND):
             merged[base] = _append(merged.get(base), child)
         else:
-            merged[base] = overlay(merged.get(base), child, key=dotted, notices=notices)
+            merged[base] = overlay(merged.get(base), child, key=dotted, swaps=swaps)
     return replace(below, value=merged)
 
 
@@ -80,16 +81,3 @@ def _as_classes(below: Node, above: Node) -> tuple[Node, Node]:
 def _append(below: Node | None, above: Node) -> Node:
     items = [] if below is None or below.value is None else below.value if isinstance(below.value, list) else [below]
     return Node([*items, *(above.value if isinstance(above.value, list) else [above])], above.source)
-
-
-def _dropped(below: Node, above: Node, key: str) -> list[str]:
-    arguments = [
-        (name, node) for name in CLASS_KEYS[1:] if name in below.value for name, node in below.value[name].leaves()
-    ]
-    if not arguments:
-        return []
-    listed = ", ".join(f"{name}={node.plain()} ({node.source})" for name, node in arguments)
-    return [
-        f"{above.source}: {key}: {above.class_path} replaces {below.class_path}; not carried over: {listed}. "
-        f"State what {above.class_path.rsplit('.', 1)[-1]} shall have of these."  # type: ignore[union-attr]
-    ]

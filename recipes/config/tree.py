@@ -13,6 +13,9 @@ from recipes.config.problems import ConfigError, Problem
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 """The keys of a mapping that names a class and its arguments."""
 
+COMMAND_LINE = "command line"
+"""The source of what is in no file."""
+
 
 @dataclass(slots=True)
 class Node:
@@ -23,7 +26,7 @@ class Node:
     source: str
     """`FILE:LINE`, or `command line`."""
     text: str | None = None
-    """What was typed, for a value of the command line; None for a value of a file."""
+    """A scalar as it was typed; of the command line every value."""
 
     @property
     def is_mapping(self) -> bool:
@@ -34,6 +37,11 @@ class Node:
         """The class that this node names, if it names one by `class_path`."""
         named = self.value.get("class_path") if self.is_mapping else None
         return named.value if named is not None and isinstance(named.value, str) else None
+
+    @property
+    def is_option(self) -> bool:
+        """Whether this was a word of the command line, where text needs no quotes."""
+        return self.source == COMMAND_LINE and self.text is not None
 
     def plain(self) -> Any:
         """The value without its sources."""
@@ -86,13 +94,13 @@ def read_yaml(text: str, *, name: str) -> Node:
     return node
 
 
-def read_value(text: str, *, source: str = "command line") -> Node:
+def read_value(text: str) -> Node:
     """Parse one value of the command line: YAML where it is YAML, the text itself otherwise."""
     try:
         loader = _Loader(text)
-        node = _build(loader, loader.get_single_node(), lambda mark: source, source, [])
+        node = _build(loader, loader.get_single_node(), lambda mark: COMMAND_LINE, COMMAND_LINE, [])
     except yaml.YAMLError:
-        node = Node(text, source)
+        node = Node(text, COMMAND_LINE)
     node.text = text
     return node
 
@@ -109,7 +117,9 @@ def _build(loader: _Loader, node: yaml.Node | None, locate: Any, source: str, pr
         return Node(children, source)
     if isinstance(node, yaml.SequenceNode):
         return Node([_build(loader, item, locate, locate(item.start_mark), problems) for item in node.value], source)
-    return Node(None if node is None else loader.construct_object(node), source)
+    if node is None:
+        return Node(None, source)
+    return Node(loader.construct_object(node), source, text=node.value)
 
 
 def _syntax_problem(error: yaml.YAMLError, name: str) -> Problem:

@@ -117,7 +117,7 @@ def test_swapping_the_optimizer_leaves_no_old_value(capsys: Capture) -> None:
     assert (optimizer["init_args"]["weight_decay"], optimizer["init_args"]["lr"]) == (0, 0.5)
     assert err == [
         "command line: model.init_args.optimizer: torch.optim.SGD replaces torch.optim.AdamW; not carried over: "
-        "lr=0.001 (tiny.yaml:19), weight_decay=0.1 (tiny.yaml:20). State what SGD shall have of these."
+        "weight_decay=0.1 (tiny.yaml:20). State what SGD shall have of these."
     ]
 
 

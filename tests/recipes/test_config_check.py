@@ -45,7 +45,7 @@ NET = "model.init_args.net"
         ("num_layers: 2", "num_layer: 2", f"15: {NET}.init_args.num_layer: unknown option (value 2), did you "
          "mean num_layers?"),
         ("num_layers: 2", "num_layers: two", f"15: {NET}.init_args.num_layers: wrong type (value 'two'), expected int"),
-        ("num_layers: 2", "num_layers: 1e1", f"15: {NET}.init_args.num_layers: wrong type (value 10.0), expected int"),
+        ("num_layers: 2", "num_layers: 1e1", f"15: {NET}.init_args.num_layers: wrong type (value 1e1), expected int"),
         ("dim: 4, ", "", f"15: {NET}.init_args.dim: missing: cli_parts.DeepNet needs it (int)"),
         ("max_steps", "max_step", "5: trainer.max_step: unknown option (value 4), did you mean max_steps?"),
         (
@@ -154,6 +154,12 @@ def test_text_stays_text_where_text_is_wanted() -> None:
     assert composed.tree.plain()["model"]["init_args"]["name"] == "12"
     (line,) = faults(text=TINY.replace("    net:\n", "    name: 12\n    net:\n"))
     assert line == "f.yaml:13: model.init_args.name: wrong type (value 12), expected str"
+
+
+@pytest.mark.parametrize("typed", ["1e1", "true", "12.50"])
+def test_a_wrong_value_is_told_as_it_was_typed(typed: str) -> None:
+    (line,) = faults(f"--trainer.max_steps={typed}")
+    assert line == f"command line: trainer.max_steps: wrong type (value {typed}), expected int"
 
 
 SOUND: list[tuple[Any, str]] = [

@@ -136,3 +136,17 @@ def test_faults_of_the_words_are_all_reported() -> None:
     ]
     assert str(problems[0]).startswith("command line: -c yaml/_trainer/cpu.yml: no such file, neither here nor in ")
     assert str(problems[0]).endswith("did you mean yaml/_trainer/cpu.yaml?")
+
+
+def test_only_what_the_new_class_lacks_is_told() -> None:
+    adamw = "model: {class_path: M, init_args: {optimizer: {class_path: torch.optim.AdamW, init_args: "
+    below = write("a.yaml", adamw + "{lr: 1.0, weight_decay: 0.1, betas: [0.9, 0.98], amsgrad: true}}}}\n")
+    swap = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.5"]
+    (notice,) = compose(["-c", below, *swap]).notices
+    assert "not carried over: weight_decay=0.1 (a.yaml:1). State" in notice
+    assert compose(["-c", below, *swap, "--model.optimizer.weight_decay=0.0"]).notices == []
+
+
+@pytest.mark.parametrize("recipe", ["tiny", "base"])
+def test_the_usual_overlay_says_nothing(recipe: str) -> None:
+    assert compose(["-c", f"yaml/mosaicbert/{recipe}.yaml", "-c", "yaml/mosaicbert/_tiny.yaml"]).notices == []
