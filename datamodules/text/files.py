@@ -7,8 +7,8 @@ from pathlib import Path
 
 from .corpus import Corpus, Piece
 
-RANGE_BYTES = 16 * 2**20
-"""Size of the ranges a plain file of lines is cut into, so that many processes can share it."""
+RANGE_BYTES = 2**20
+"""Size of the ranges a plain file of lines is cut into, so that many processes share even a small one evenly."""
 
 
 class FileCorpus(Corpus):
@@ -59,9 +59,9 @@ def whole_file(path: Path) -> Piece:
 
 def line_ranges(path: Path) -> list[Piece]:
     """A plain file cut into byte ranges; a line belongs to the range its first byte lies in."""
-    size = path.stat().st_size
+    source, size = str(path), path.stat().st_size
     starts = range(0, max(size, 1), RANGE_BYTES)
-    return [Piece(str(path), start, min(start + RANGE_BYTES, size), min(RANGE_BYTES, size - start)) for start in starts]
+    return [Piece(source, start, min(start + RANGE_BYTES, size), min(RANGE_BYTES, size - start)) for start in starts]
 
 
 def read_lines(piece: Piece) -> Iterator[str]:

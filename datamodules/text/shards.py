@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -52,17 +53,22 @@ class Shard:
     @property
     def tokens_path(self) -> Path:
         """File of the tokens, laid end to end."""
-        return self.folder / f"shard-{self.number:06d}.tokens"
+        return self._path("tokens")
 
     @property
     def lengths_path(self) -> Path:
         """File of the document lengths, uint32."""
-        return self.folder / f"shard-{self.number:06d}.lengths"
+        return self._path("lengths")
 
     @property
     def summary_path(self) -> Path:
         """File of the summary; written last, so that a shard that has one is whole."""
-        return self.folder / f"shard-{self.number:06d}.json"
+        return self._path("json")
+
+    def _path(self, suffix: str) -> Path:
+        # named by what is in it: work left by a version that cut the corpus otherwise is not taken for this shard
+        content = hashlib.sha256(repr(self.pieces).encode()).hexdigest()[:16]
+        return self.folder / f"shard-{self.number:06d}-{content}.{suffix}"
 
     def finished(self) -> ShardSummary | None:
         """The summary, if the shard is whole and its files are still what was written."""

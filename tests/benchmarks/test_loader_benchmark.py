@@ -21,12 +21,12 @@ def corpus(tmp_path: Path) -> JsonLines:
 
 
 def test_the_table_has_a_figure_for_each_row(corpus: JsonLines, tmp_path: Path) -> None:
-    rows = loader.measure(corpus, tmp_path, num_processes=1, seconds=0.05)
-    assert [name.split(",")[0] for name, *_ in rows] == ["JSON Lines", "JsonLines", "loader", "loader"]
+    rows = loader.measure(corpus, corpus, tmp_path, num_processes=1, seconds=0.05)
+    assert [name.split(",")[0] for name, *_ in rows] == ["JsonLines"] * 4 + ["loader"] * 2
     assert all(ours > 0 for _, ours, _ in rows)
-    assert all(theirs is not None and theirs > 0 for _, _, theirs in rows[2:])
+    assert all(theirs is not None and theirs > 0 for _, _, theirs in rows[4:])
     text = loader.table(rows)
-    assert len(text.splitlines()) == 5
+    assert len(text.splitlines()) == 7
     assert text.count("x\n") + text.endswith("x") == 2
 
 

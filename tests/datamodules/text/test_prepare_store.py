@@ -35,7 +35,7 @@ prepare_store(JsonLines(sys.argv[1]), BytePairTokenizer(300, train_bytes=50_000)
 
 @pytest.fixture(scope="module")
 def many_files(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> JsonLines:
-    """Six files of 1 MB and more, so that each makes a shard."""
+    """Six files of 1 MB and more, which make a shard each and a small last one."""
     folder = tmp_path_factory.mktemp("many")
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     repeats = -(-(2**20) // len(lines))
@@ -57,10 +57,10 @@ def test_a_killed_preparation_leaves_nothing_and_the_next_goes_on(many_files: Js
     process.wait()
     assert not folder.exists()
     done = list(partial.glob("shard-*.json"))
-    assert 2 <= len(done) < 6
-    damaged = partial / "shard-000001.tokens"
+    assert 2 <= len(done) < 7
+    (damaged,) = partial.glob("shard-000001-*.tokens")
     damaged.write_bytes(damaged.read_bytes()[:-2])
-    inode = (partial / "shard-000000.tokens").stat().st_ino
+    inode = next(partial.glob("shard-000000-*.tokens")).stat().st_ino
     tokenized: list[int] = []
     original = shards.Shard.finished
 
@@ -131,9 +131,28 @@ def test_a_store_on_a_read_only_disk_is_opened_without_a_lock(
 
 def test_shards_follow_the_corpus_alone(many_files: JsonLines, tmp_path: Path) -> None:
     plan = plan_shards(many_files, tmp_path, "uint16")
-    assert [shard.number for shard in plan] == list(range(6))
+    assert [shard.number for shard in plan] == list(range(7))
     assert [piece for shard in plan for piece in shard.pieces] == many_files.pieces()
     assert plan == plan_shards(many_files, tmp_path, "uint16")
+
+
+def test_processes_share_a_single_file_evenly(tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text('{"text": "some words"}\n' * 2**18)  # 5.75 MiB
+    plan = plan_shards(JsonLines(str(tmp_path / "one.jsonl")), tmp_path, "uint16")
+    assert [shard.num_bytes for shard in plan] == [2**20] * 5 + [3 * 2**18]
+
+
+def test_a_shard_cut_otherwise_is_not_taken_for_this_one(
+    many_files: JsonLines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BytePairTokenizer(300, train_bytes=50_000).build(many_files).save(str(tmp_path / "tokenizer.json"))
+    shard = plan_shards(many_files, tmp_path, "uint16")[0]
+    tokenize_shard(shard)
+    assert shard.finished() is not None
+    monkeypatch.setattr("datamodules.text.files.RANGE_BYTES", 2**21)
+    other = plan_shards(many_files, tmp_path, "uint16")[0]
+    assert other.pieces != shard.pieces
+    assert other.finished() is None
 
 
 def test_errors_of_a_worker_reach_the_user(tmp_path: Path) -> None:
