@@ -51,12 +51,16 @@ def check_checkpoint(path: Path, model: dict[str, Any], tree: Node, *, training:
     except ValueError as error:
         return [Problem(sources["ckpt_path"], "ckpt_path", str(error))]
     differing = model_differences(saved, model, training=training) if saved is not None else []
+    way_out = (
+        "--ckpt_path goes on with the same model; to start from its weights alone use --model.init_from"
+        if training
+        else "its weights mean nothing in another model, restore the value"
+    )
     return [
         Problem(
             sources.get(change.key, "default"),
             change.key,
-            f"{change.new!r} differs from {change.old!r} in {path}: --ckpt_path goes on with the same model; to start "
-            "from its weights alone use --model.init_from",
+            f"{change.new!r} differs from {change.old!r} in {path}: {way_out}",
         )
         for change in differing
     ]

@@ -110,6 +110,7 @@ def silence_tips() -> None:
     warnings.filterwarnings("ignore", message="The dirpath has changed from")
     warnings.filterwarnings("ignore", message="You requested to overfit but enabled")  # the stream shuffles by itself
     warnings.filterwarnings("ignore", message="It is recommended to use `self.log")  # recipes reduce over ranks first
+    warnings.filterwarnings("ignore", message="Couldn't infer the batch indices")  # a prediction has its own number
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logging.getLogger(f"lightning.pytorch.{name}").addFilter(_is_no_tip)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,12 @@ def test_every_class_is_named_by_its_public_path() -> None:
             if "class_path:" in line and not line.lstrip().startswith("#"):
                 named = line.split("class_path:")[1].strip(" {}").split(",")[0].strip(" }")
                 assert named.rsplit(".", 1)[-1][0].isupper() or "." in named, f"{path}: {named}"
+
+
+def test_editors_find_the_schema() -> None:
+    """Where `galley schema` writes it."""
+    (mapped,) = json.loads((REPOSITORY / ".vscode" / "settings.json").read_text())["yaml.schemas"].items()
+    assert mapped == ("./galley.schema.json", "/yaml/**/*.yaml")
 
 
 def test_yaml_is_still_pyyaml() -> None:
