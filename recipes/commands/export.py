@@ -15,23 +15,21 @@ def main(argv: list[str]) -> int:
     """
     arguments = _parse(argv)
 
-    import torch
-
     from modules.checkpoints import load_encoder_weights, save_encoder
     from modules.encoder import Encoder
     from recipes import load
     from recipes.config.problems import ConfigError, Problem
+    from recipes.run.checkpoint_io import read_header
     from recipes.run.folder import newest_checkpoint
 
     run: Path = arguments.run_folder
     try:
         checkpoint = arguments.checkpoint or newest_checkpoint(run)
         model, data = load(run / "config.yaml")
-        vocabulary = torch.load(checkpoint, weights_only=True, map_location="cpu", mmap=True)["vocabulary"]
         encoder = getattr(model, "encoder", None)
         if not isinstance(encoder, Encoder):
             raise ValueError(f"{run}: {type(model).__name__} holds no encoder, and only encoders have a layout here")
-        encoder.set_vocabulary(vocabulary["size"])
+        encoder.set_vocabulary(read_header(checkpoint)["vocabulary"]["size"])
         load_encoder_weights(encoder, checkpoint)
         save_encoder(encoder, arguments.folder)
     except (OSError, ValueError) as error:

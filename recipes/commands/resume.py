@@ -49,6 +49,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 def _resume(config_file: Path, checkpoint: Path, overrides: list[str], *, force: bool) -> int:
     import yaml
+    from lightning.pytorch.utilities import rank_zero_only
 
     from recipes.cli import run_cli
     from recipes.run.checkpoint_io import read_header
@@ -60,7 +61,7 @@ def _resume(config_file: Path, checkpoint: Path, overrides: list[str], *, force:
         found = changes(old, new)
         refused = refusals(found, force=force) + _already_beyond(step, new)
         if not refused:
-            _note(config_file.parent, checkpoint, found)
+            rank_zero_only(_note)(config_file.parent, checkpoint, found)
         return refused
 
     run_cli(

@@ -133,3 +133,10 @@ def test_overrides_without_their_dashes_are_told(run: Path, capsys: Capture) -> 
         "command line: --trainer.max_steps: what changes the configuration follows --: "
         f"galley resume {run} -- --trainer.max_steps=6"
     ]
+
+
+def test_export_tells_of_a_damaged_checkpoint(run: Path, capsys: Capture) -> None:
+    newest_checkpoint(run).write_bytes(b"junk")
+    code, _, err = galley(capsys, "export", str(run), "exported")
+    assert (code, len(err)) == (2, 1)
+    assert "damaged" in err[0]
