@@ -31,6 +31,7 @@ from recipes.config.settle import settle
 from recipes.config.told import told
 from recipes.config.tree import Node
 from recipes.config.upstream import Parser, silence_tips
+from recipes.run.announce import announce_choices
 from recipes.run.checkpoint_io import AtomicCheckpointIO
 from recipes.run.folder import new_run_folder, recipe_name
 
@@ -187,6 +188,7 @@ def run_cli(
     _check(composed, subcommand, runs=not print_only)
     settle(composed.tree)
     silence_tips()
+    announce_choices()
     with _folder(composed, run_folder, make=not print_only and _is_rank_zero()) as folder:
         for node in save_dirs:
             node.value = str(folder or Path())

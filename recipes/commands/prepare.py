@@ -17,8 +17,10 @@ def main(argv: list[str]) -> int:
     from recipes.config.run_check import check_parts
     from recipes.config.told import told
     from recipes.config.upstream import silence_tips
+    from recipes.run.announce import announce_choices
 
     silence_tips()
+    announce_choices()
     composed = compose(argv)
     problems = list(composed.problems)
     if composed.complete:

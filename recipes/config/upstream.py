@@ -108,6 +108,7 @@ def silence_tips() -> None:
     # A resumed run has checkpoints already, and one that only evaluates a checkpoint has a folder of its own.
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message="The dirpath has changed from")
+    warnings.filterwarnings("ignore", message="Couldn't infer the batch indices")  # predictions name their documents
     warnings.filterwarnings("ignore", message="You requested to overfit but enabled")  # the stream shuffles by itself
     warnings.filterwarnings("ignore", message="It is recommended to use `self.log")  # recipes reduce over ranks first
     warnings.filterwarnings("ignore", message="Couldn't infer the batch indices")  # a prediction has its own number

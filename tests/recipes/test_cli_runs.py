@@ -195,3 +195,14 @@ def test_sigterm_ends_with_143(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     for advertisement in ("litlogger", "litmodels", "LeafSpec"):
         assert advertisement not in done.stderr + done.stdout
+
+
+def test_choices_are_announced(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from modules.layers.attention.auto import _announce
+
+    monkeypatch.chdir(home)
+    _announce.cache_clear()
+    code, _, lines = galley(capsys, "fit", "-c", "yaml/mosaicbert/tiny.yaml", "-c", "yaml/mosaicbert/_tiny.yaml")
+    assert code == 0
+    assert len([line for line in lines if line.startswith("attention=SdpaAttention for ")]) == 1
+    assert len([line for line in lines if line.startswith("precision=32-true on cpu")]) == 1
