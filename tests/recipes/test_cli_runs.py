@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,18 +180,6 @@ def test_ctrl_c_ends_with_130(capsys: Capture, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("cli_parts.TinyModel.training_step", interrupt)
     assert galley(capsys, "fit", "-c", "tiny.yaml")[0] == 130
-
-
-def test_sigterm_ends_with_143(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "recipes", "fit", "-c", "tiny.yaml", "--model.stop=true"]
-    paths = [str(REPOSITORY), str(Path(__file__).parent)]
-    done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}, capture_output=True, text=True
-    )
-    assert done.returncode == 143, done.stderr
-    assert "Traceback" not in done.stderr
-    for advertisement in ("litlogger", "litmodels", "LeafSpec"):
-        assert advertisement not in done.stderr + done.stdout
 
 
 def test_choices_are_announced(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
