@@ -198,10 +198,11 @@ class MaskedLMData(L.LightningDataModule):
         self._resumed = dict(state_dict) or None
 
     def _identity(self) -> dict[str, Any]:
-        """What decides the examples at a position."""
+        """What decides the examples at a position, and those that the run is validated on."""
         return {
             "seed": self.seed,
             "digest": self.digest,
+            "validation_digest": self._held_out.digest,
             "batch_size": self.batch_size,
             "held_out": self._training_split().num_held_out,
             "packed_seqlen": self.max_seqlen if self.packing else None,

@@ -194,10 +194,16 @@ def test_other_data_is_refused(options: dict[str, Any], message: str, make_data:
     other.setup("fit")
     with pytest.raises(ValueError, match=message):
         other.train_dataloader()
+
+
+@pytest.mark.parametrize("name", ["digest", "validation_digest"])
+def test_other_texts_under_the_same_paths_are_refused(name: str, make_data: MakeData) -> None:
+    data = make_data()
+    data.setup("fit")
     again = make_data()
-    again.load_state_dict(state | {"digest": "0" * 64})
+    again.load_state_dict(data.state_dict() | {name: "0" * 64})
     again.setup("fit")
-    with pytest.raises(ValueError, match="digest=000"):
+    with pytest.raises(ValueError, match=f"{name}=000"):
         again.train_dataloader()
 
 
