@@ -16,7 +16,7 @@ from callbacks.files import written_whole
 from callbacks.meter import Meter
 from callbacks.paid_time import PaidTime
 from callbacks.run_folder import run_folder
-from callbacks.to_loggers import log_picture
+from callbacks.to_loggers import log_report
 from modules.contracts import LawUse
 from modules.scaling import (
     PAPER_OUTPUT_FRACTION,
@@ -139,7 +139,7 @@ class InferenceAwareCost(L.Callback):
             print(report_table(report), flush=True)
             for logger in trainer.loggers:
                 logger.log_metrics(_metrics(report), step=trainer.global_step)
-                log_picture(logger, FILE, folder / f"{FILE}.png")
+                log_report(logger, folder, FILE)
         except Exception as error:  # neither hide the error that ended the run nor fail a run that is done
             rank_zero_warn(f"no lifetime cost, or not all of it: {type(error).__name__}: {error}")
 

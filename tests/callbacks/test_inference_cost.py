@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from callbacks import InferenceAwareCost, LastCheckpoint, Meter
 from callbacks.inference_cost import _precision
 from callbacks.paid_time import PaidTime
+from callbacks.to_loggers import log_report
 from modules.scaling import LIFETIME_COST_SCHEMA
 
 Trainers = Callable[..., L.Trainer]
@@ -215,6 +216,37 @@ def test_another_run_in_the_same_folder_pays_for_itself(
 )
 def test_precision_as_the_hardware_presets_name_it(precision: str, name: str) -> None:
     assert _precision(precision) == name
+
+
+def test_tensorboard_gets_the_page_and_the_picture(
+    make_trainer: Trainers, line: Models, batches: DataLoader, tmp_path: Path
+) -> None:
+    from lightning.pytorch.loggers import TensorBoardLogger
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logger = TensorBoardLogger(str(tmp_path), name="board", version="")
+    make_trainer(InferenceAwareCost(), max_steps=2, logger=logger).fit(line(), batches)
+    events = EventAccumulator(str(tmp_path / "board"))
+    events.Reload()
+    assert events.Tags()["images"] == ["lifetime_cost"]
+    page = events.Tensors("lifetime_cost/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert page == (tmp_path / "lifetime_cost.md").read_text()
+    assert events.Scalars("cost/train_flops")[0].value == 2 * 5 * 24.0
+
+
+def test_mlflow_and_wandb_get_theirs(tmp_path: Path) -> None:
+    from unittest.mock import create_autospec
+
+    from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
+
+    (tmp_path / "report.md").write_text("page")
+    mlflow, wandb = create_autospec(MLFlowLogger, instance=True), create_autospec(WandbLogger, instance=True)
+    for logger in (mlflow, wandb):
+        log_report(logger, tmp_path, "report")
+    files = [call.args[1] for call in mlflow.experiment.log_artifact.call_args_list]
+    assert files == [str(tmp_path / f"report.{suffix}") for suffix in ("json", "md", "png")]
+    wandb.log_text.assert_called_once_with("report", columns=["report"], data=[["page"]])
+    wandb.log_image.assert_called_once_with("report_picture", [str(tmp_path / "report.png")])
 
 
 def test_journal_survives_a_torn_line(tmp_path: Path) -> None:
