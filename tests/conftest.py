@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +24,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my").mkdir()
     (folder / "my" / "text.txt").write_text("\n\n".join(f"paragraph {number} of my text" for number in range(99)))
     return folder
+
+
+@pytest.fixture(scope="session")
+def ports(worker_id: str) -> Iterator[int]:
+    """Ports that no other test process uses, below those that the system hands out by itself."""
+    number = int(worker_id.removeprefix("gw")) if worker_id != "master" else 0
+    return itertools.count(20_000 + 1_000 * number)
+
+
+@pytest.fixture(autouse=True)
+def port_of_process_group(ports: Iterator[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ranks of this test meet: what Lightning finds free may be taken before it listens."""
+    port = next(port for port in ports if _is_free(port))
+    monkeypatch.setenv("MASTER_PORT", str(port))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        return listener.connect_ex(("127.0.0.1", port)) != 0
