@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,10 +35,17 @@ def ports(worker_id: str) -> Iterator[int]:
 
 
 @pytest.fixture(autouse=True)
-def port_of_process_group(ports: Iterator[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where ranks of this test meet: what Lightning finds free may be taken before it listens."""
-    port = next(port for port in ports if _is_free(port))
-    monkeypatch.setenv("MASTER_PORT", str(port))
+def environment_of_ranks(ports: Iterator[int]) -> Iterator[None]:
+    """A port for the ranks of this test to meet on, and the environment as it was after it.
+
+    What Lightning finds free may be taken before it listens; and the ranks that it writes into the environment of this
+    process would tell processes started by later tests that they are ranks too.
+    """
+    before = dict(os.environ)
+    os.environ["MASTER_PORT"] = str(next(port for port in ports if _is_free(port)))
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def _is_free(port: int) -> bool:
