@@ -8,6 +8,7 @@ Letters: T tokens of a micro-batch, R rows whose label counts, B documents, D wi
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -157,12 +158,16 @@ class MaskedLM(L.LightningModule):
         """Nothing: Lightning calls this between `training_step` and its backward pass, where gradients sum up."""
 
     def on_train_end(self) -> None:
-        entropy = self.vocabulary.unigram_entropy if self.vocabulary is not None else float("nan")
-        losses = {name: float(self.trainer.callback_metrics.get(name, "nan")) for name in ("train/loss", "val/loss")}
-        self.print(
-            f"loss {losses['train/loss']:.3f} in training, {losses['val/loss']:.3f} in validation; "
-            f"a model that ignores the context reaches {entropy:.3f}, the unigram entropy of the corpus (nats)"
-        )
+        metrics = self.trainer.callback_metrics
+        places = {"train/loss": "training", "val/loss": "validation"}
+        known = [f"{metrics[name]:.3f} in {place}" for name, place in places.items() if name in metrics]
+        assert self.vocabulary is not None
+        entropy = self.vocabulary.unigram_entropy
+        if known and not math.isnan(entropy):  # a streamed corpus has been counted by nobody
+            self.print(
+                f"loss {', '.join(known)}; a model that ignores the context reaches {entropy:.3f}, "
+                "the unigram entropy of the corpus (nats)"
+            )
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
@@ -226,15 +231,17 @@ class MaskedLM(L.LightningModule):
         """One row for each document: its number and its text with every [MASK] filled, or its embedding float32[D]."""
         if self.predict_what == "embeddings":
             embeddings_BD = mean_pool(self._hidden(batch, rows=None), batch.cu_seqlens).float().cpu()
-            return [{"document": number, "embedding": embeddings_BD[i]} for i, number in _documents(batch)]
+            return [{"document": number, "embedding": embeddings_BD[place]} for place, number in _documents(batch)]
         assert self.vocabulary is not None
         rows = (batch.input_ids == self.vocabulary.special_ids["mask"]).nonzero().squeeze(-1)
         filled = batch.input_ids.clone()
         filled[rows] = self.encoder.logits(self._hidden(batch, rows=rows))[:, : self.vocabulary.size].argmax(dim=-1)
         starts = batch.cu_seqlens.tolist()
         decode = self.trainer.datamodule.decode  # type: ignore[attr-defined]
-        texts = {i: decode(filled[starts[i] : starts[i + 1]].tolist()) for i, _ in _documents(batch)}
-        return [{"document": number, "text": texts[i]} for i, number in _documents(batch)]
+        return [
+            {"document": number, "text": decode(filled[starts[place] : starts[place + 1]].tolist())}
+            for place, number in _documents(batch)
+        ]
 
     # Cost
 
