@@ -4,5 +4,6 @@ from . import encoder as encoder
 from . import flops as flops
 from . import kernels as kernels
 from . import layers as layers
+from . import meta as meta
 from . import optim as optim
 from . import scaling as scaling

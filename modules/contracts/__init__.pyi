@@ -1,6 +1,16 @@
 from .cost import CostProfile as CostProfile
 from .cost import LawUse as LawUse
 from .experts import RouterStats as RouterStats
+from .few_shot import FewShotLearner as FewShotLearner
+from .few_shot import FewShotProblem as FewShotProblem
+from .few_shot import FewShotTasks as FewShotTasks
+from .few_shot import Scaling as Scaling
+from .gaussian_mixture import GaussianMixture as GaussianMixture
+from .gaussian_mixture import JointGaussians as JointGaussians
+from .predictive import Estimate as Estimate
+from .predictive import Predictive as Predictive
+from .predictive import check_joint as check_joint
+from .scaled import ScaledPredictive as ScaledPredictive
 from .schedule import Schedule as Schedule
 from .text import IGNORE as IGNORE
 from .text import RaggedText as RaggedText

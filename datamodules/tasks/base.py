@@ -1,0 +1,94 @@
+"""Where few-shot tasks come from.
+
+Letters: B tasks, N support points, M points of a task, Q query points, X input width, Y target width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from modules.contracts import Predictive
+
+SplitName = Literal["train", "val", "test"]
+
+
+class Points(NamedTuple):
+    """B tasks with up to M points each.
+
+    Attributes:
+        x: float[B, M, X].
+        y: float[B, M, Y].
+        mask: bool[B, M]; the real points of a task come first.
+    """
+
+    x: Tensor
+    y: Tensor
+    mask: Tensor
+
+
+class TaskSource(ABC):
+    """Gives tasks. A draw is a function of its arguments and of the state of its generator, and of nothing else.
+
+    Attributes:
+        name: What the tasks are, for pictures and tables.
+        input_dim: X.
+        output_dim: Y.
+        spacing: Distance between neighbouring values of discrete, noise-free targets; None where they are continuous.
+    """
+
+    name: str
+    input_dim: int = 1
+    output_dim: int = 1
+    spacing: float | None = None
+
+    def prepare(self, folder: Path) -> None:  # noqa: B027 (most sources have nothing to prepare)
+        """Makes below `folder` what `draw` needs, once; called by one process alone. Instant where it is there."""
+
+    def open(self, folder: Path) -> None:  # noqa: B027
+        """Reads what `prepare` made; called by every process before `draw`."""
+
+    @abstractmethod
+    def draw(self, num_tasks: int, num_points: int, generator: Generator, *, split: SplitName = "train") -> Points:
+        """Fresh tasks with `num_points` points each (fewer, masked, where a task has no more), in random order."""
+
+    def curves(self, num_tasks: int, num_support: int, num_queries: int, generator: Generator) -> Points | None:
+        """Tasks for pictures: `num_support` random points, then `num_queries` points along the x axis in order.
+
+        Only sources with one input can; None: the source has no such tasks, and pictures show drawn points.
+        """
+        return None
+
+    def oracle(
+        self,
+        support_x: Tensor,
+        support_y: Tensor,
+        support_mask: Tensor,
+        query_x: Tensor,
+        *,
+        num_samples: int = 1000,
+        generator: Generator | None = None,
+    ) -> Predictive | None:
+        """The Bayes-optimal predictive in units of the data, as a learner's `predict`; None: nobody knows it."""
+        return None
+
+
+class TaskFamily(TaskSource):
+    """A generative family: inputs from a distribution, targets from a random function of them."""
+
+    @abstractmethod
+    def inputs(self, num_tasks: int, num_points: int, generator: Generator, *, split: SplitName) -> Tensor:
+        """Random inputs [B, M, X]."""
+
+    @abstractmethod
+    def targets(self, x: Tensor, generator: Generator) -> Tensor:
+        """Targets [B, M, Y] of one fresh random function for each task, observation noise included."""
+
+    def draw(self, num_tasks: int, num_points: int, generator: Generator, *, split: SplitName = "train") -> Points:
+        x = self.inputs(num_tasks, num_points, generator, split=split)
+        y = self.targets(x, generator)
+        return Points(x, y, torch.ones(x.shape[:2], dtype=torch.bool))
