@@ -149,7 +149,7 @@ class JointGaussians:
         residuals_SBYQ1 = ((y - self.means_SBQY) * keep_BQ[..., None]).mT[..., None]
         whitened = torch.linalg.solve_triangular(factors, residuals_SBYQ1, upper=False)[..., 0]
         log_determinants = 2 * factors.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
-        log_norm_B = math.log(2 * math.pi) * keep_BQ.sum(dim=1)
+        log_norm_B = math.log(2 * math.pi) * keep_BQ.sum(dim=1).to(y)
         logs_SBY = -0.5 * (whitened.square().sum(dim=-1) + log_determinants + log_norm_B[:, None])
         return _mixed(logs_SBY.sum(dim=-1), self.log_weights_SB, self.sampled)
 

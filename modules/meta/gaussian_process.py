@@ -49,7 +49,7 @@ def log_marginal_likelihood(factor_BNN: Tensor, residual_BN: Tensor, mask_BN: Te
     """log N(residual; 0, L L^T) over the real points, [B]; residuals of filler must be 0."""
     whitened_BN1 = torch.linalg.solve_triangular(factor_BNN, residual_BN[..., None], upper=False)
     log_determinant_B = 2 * factor_BNN.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
-    num_points_B = mask_BN.sum(dim=-1)
+    num_points_B = mask_BN.sum(dim=-1).to(residual_BN)
     return -0.5 * (whitened_BN1.square().sum(dim=(-2, -1)) + log_determinant_B + num_points_B * math.log(2 * math.pi))
 
 

@@ -64,13 +64,13 @@ KernelBuilder = Callable[[int], Kernel]
 def squared_distances(x1_BNF: Tensor, x2_BMF: Tensor) -> Tensor:
     """|x1 - x2|^2, [B, N, M]: one matrix product instead of N * M * F differences.
 
-    The points are centred first, as the product loses the digits that a common offset takes.
+    Computed in float64: the product loses the digits of small distances, and with them the matrix its positive
+    definiteness.
     """
-    centre_B1F = x1_BNF.detach().mean(dim=-2, keepdim=True) if x1_BNF.shape[-2] else 0.0
-    x1_BNF, x2_BMF = x1_BNF - centre_B1F, x2_BMF - centre_B1F
-    squares_BN1 = x1_BNF.square().sum(dim=-1, keepdim=True)
-    squares_B1M = x2_BMF.square().sum(dim=-1)[..., None, :]
-    return (squares_BN1 + squares_B1M - 2 * x1_BNF @ x2_BMF.mT).clamp(min=0)
+    x1, x2 = x1_BNF.double(), x2_BMF.double()
+    squares_BN1 = x1.square().sum(dim=-1, keepdim=True)
+    squares_B1M = x2.square().sum(dim=-1)[..., None, :]
+    return (squares_BN1 + squares_B1M - 2 * x1 @ x2.mT).clamp(min=0).to(x1_BNF.dtype)
 
 
 def inverse_softplus(value: float) -> float:
