@@ -1,4 +1,9 @@
+from .heads import MixtureHead as MixtureHead
+from .heads import PredictiveHead as PredictiveHead
+from .histogram import HistogramHead as HistogramHead
+from .histogram import HistogramPredictive as HistogramPredictive
 from .kernels import DeepKernel as DeepKernel
 from .kernels import Kernel as Kernel
 from .kernels import Rbf as Rbf
 from .networks import MultilayerPerceptron as MultilayerPerceptron
+from .neural_process import NeuralProcess as NeuralProcess
