@@ -7,3 +7,4 @@ from . import layers as layers
 from . import meta as meta
 from . import optim as optim
 from . import scaling as scaling
+from . import scores as scores

@@ -1,0 +1,5 @@
+"""How good predictive distributions are: proper scores, calibration, and their comparison over shared tasks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

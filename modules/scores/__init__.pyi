@@ -1,0 +1,14 @@
+from .calibration import COVERAGE_LEVELS as COVERAGE_LEVELS
+from .calibration import calibration_error as calibration_error
+from .calibration import coverage as coverage
+from .calibration import pit as pit
+from .calibration import uniform_distance as uniform_distance
+from .draws import crps as crps
+from .draws import energy_score as energy_score
+from .draws import kde_nll as kde_nll
+from .draws import published_nll as published_nll
+from .per_task import TaskScores as TaskScores
+from .per_task import task_scores as task_scores
+from .summaries import Summary as Summary
+from .summaries import paired_differences as paired_differences
+from .summaries import summary as summary
