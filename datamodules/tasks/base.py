@@ -78,7 +78,13 @@ class TaskSource(ABC):
 
 
 class TaskFamily(TaskSource):
-    """A generative family: inputs from a distribution, targets from a random function of them."""
+    """A generative family: inputs from a distribution, targets from a random function of them.
+
+    Attributes:
+        picture_range: Where pictures draw curves: lowest and highest x, those of test tasks.
+    """
+
+    picture_range: tuple[float, float]
 
     @abstractmethod
     def inputs(self, num_tasks: int, num_points: int, generator: Generator, *, split: SplitName) -> Tensor:
@@ -92,3 +98,11 @@ class TaskFamily(TaskSource):
         x = self.inputs(num_tasks, num_points, generator, split=split)
         y = self.targets(x, generator)
         return Points(x, y, torch.ones(x.shape[:2], dtype=torch.bool))
+
+    def curves(self, num_tasks: int, num_support: int, num_queries: int, generator: Generator) -> Points | None:
+        if self.input_dim > 1:
+            return None
+        support_x = self.inputs(num_tasks, num_support, generator, split="test")
+        grid_x = torch.linspace(*self.picture_range, num_queries)[:, None].expand(num_tasks, -1, -1)
+        x = torch.cat([support_x, grid_x], dim=1)
+        return Points(x, self.targets(x, generator), torch.ones(x.shape[:2], dtype=torch.bool))
