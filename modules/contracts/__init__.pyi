@@ -5,6 +5,7 @@ from .few_shot import FewShotLearner as FewShotLearner
 from .few_shot import FewShotProblem as FewShotProblem
 from .few_shot import FewShotTasks as FewShotTasks
 from .few_shot import Scaling as Scaling
+from .few_shot_rows import FewShotRows as FewShotRows
 from .gaussian_mixture import GaussianMixture as GaussianMixture
 from .gaussian_mixture import JointGaussians as JointGaussians
 from .predictive import Estimate as Estimate
