@@ -5,5 +5,7 @@ from .histogram import HistogramPredictive as HistogramPredictive
 from .kernels import DeepKernel as DeepKernel
 from .kernels import Kernel as Kernel
 from .kernels import Rbf as Rbf
+from .maml import Maml as Maml
+from .maml import MamlEnsemble as MamlEnsemble
 from .networks import MultilayerPerceptron as MultilayerPerceptron
 from .neural_process import NeuralProcess as NeuralProcess
