@@ -1,3 +1,6 @@
+from .alpaca import Alpaca as Alpaca
+from .deep_kernel_gp import DeepKernelGP as DeepKernelGP
+from .flow_predictive import FlowPredictive as FlowPredictive
 from .heads import MixtureHead as MixtureHead
 from .heads import PredictiveHead as PredictiveHead
 from .histogram import HistogramHead as HistogramHead
@@ -7,5 +10,9 @@ from .kernels import Kernel as Kernel
 from .kernels import Rbf as Rbf
 from .maml import Maml as Maml
 from .maml import MamlEnsemble as MamlEnsemble
+from .monotone_spline import MonotoneSpline as MonotoneSpline
 from .networks import MultilayerPerceptron as MultilayerPerceptron
 from .neural_process import NeuralProcess as NeuralProcess
+from .output_flow_gp import OutputFlowGP as OutputFlowGP
+from .spectral_mixture import SpectralMixture as SpectralMixture
+from .vmgp import Vmgp as Vmgp
