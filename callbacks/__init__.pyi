@@ -9,3 +9,4 @@ from .prediction_writer import PredictionWriter as PredictionWriter
 from .progress import Progress as Progress
 from .random_state import RandomState as RandomState
 from .run_folder import RunFolder as RunFolder
+from .task_scores import TaskScores as TaskScores

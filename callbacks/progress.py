@@ -75,7 +75,8 @@ class Progress(ProgressBar):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not self._enabled or trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        metrics = trainer.callback_metrics
+        chosen = trainer.progress_bar_metrics  # what a recipe with many metrics wants to be seen
+        metrics = chosen if any(name.startswith("val/") for name in chosen) else trainer.callback_metrics
         words = [f"{name} {float(metrics[name]):.4f}" for name in sorted(metrics) if name.startswith("val/")]
         self.print(f"step {trainer.global_step}  validation: " + "  ".join(words))
 

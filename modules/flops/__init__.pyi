@@ -9,6 +9,7 @@ from .encoder import EncoderFlops as EncoderFlops
 from .encoder import encoder_cost_profile as encoder_cost_profile
 from .encoder import encoder_flops as encoder_flops
 from .encoder import flops_of_encoder as flops_of_encoder
+from .few_shot import few_shot_cost_profile as few_shot_cost_profile
 from .language_model import LanguageModelShape as LanguageModelShape
 from .language_model import inference_flops as inference_flops
 from .peaks import peak_flops_per_s as peak_flops_per_s

@@ -9,6 +9,8 @@ from .draws import kde_nll as kde_nll
 from .draws import published_nll as published_nll
 from .per_task import TaskScores as TaskScores
 from .per_task import task_scores as task_scores
+from .sheet import ScoreSheet as ScoreSheet
+from .sheet import task_digests as task_digests
 from .summaries import Summary as Summary
 from .summaries import paired_differences as paired_differences
 from .summaries import summary as summary

@@ -1,0 +1,68 @@
+"""The scores of single tasks, of a learner and of the oracle, with what tells the tasks apart.
+
+Letters: B tasks, W all numbers of a task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from modules.contracts import FewShotTasks
+
+from .per_task import TaskScores
+from .summaries import paired_differences, summary
+
+
+@dataclass
+class ScoreSheet:
+    """Scores of B evaluation tasks with the same number of support points.
+
+    Attributes:
+        num_support: Support points of each task; the most, where they differ.
+        digests: What each task is, B short hashes: learners are compared on the same tasks only.
+        model: Scores of the learner.
+        oracle: Scores of the Bayes-optimal predictive; None where nobody knows or asked for it.
+    """
+
+    num_support: int
+    digests: list[str]
+    model: TaskScores
+    oracle: TaskScores | None = None
+
+    @classmethod
+    def cat(cls, parts: Sequence[ScoreSheet]) -> ScoreSheet:
+        """The sheets of several batches as one."""
+        oracles = [part.oracle for part in parts if part.oracle is not None]
+        return cls(
+            num_support=max(part.num_support for part in parts),
+            digests=[digest for part in parts for digest in part.digests],
+            model=TaskScores.cat([part.model for part in parts]),
+            oracle=TaskScores.cat(oracles) if len(oracles) == len(parts) else None,
+        )
+
+    @property
+    def loss_name(self) -> str:
+        """The score to judge by: the log-loss of discrete targets, whose density has no bound, else the NLL."""
+        return "log_loss" if "log_loss" in self.model.values else "nll"
+
+    def summary(self) -> dict[str, float]:
+        """Means, `{score}_se` for standard errors over tasks, `loss`, and the oracle's where it is known."""
+        means, errors = summary(self.model)
+        values = means | {f"{name}_se": error for name, error in errors.items()} | {"loss": means[self.loss_name]}
+        if self.oracle is not None:
+            gap = paired_differences(self.model.values, self.oracle.values)[self.loss_name]
+            values["oracle_loss"] = values["loss"] - float(gap.value)
+            values |= {"oracle_gap": float(gap.value), "oracle_gap_se": float(gap.error)}
+        return values
+
+
+def task_digests(tasks: FewShotTasks) -> list[str]:
+    """A short hash of each task's points, the same in any precision that holds the data; filler counts as zero."""
+    x, y, mask = tasks.points()
+    numbers_BW = torch.cat([torch.where(mask[..., None], torch.cat([x, y], dim=-1), 0.0).flatten(1), mask], dim=1)
+    rows = numbers_BW.double().cpu().numpy()
+    return [hashlib.blake2b(row.tobytes(), digest_size=6).hexdigest() for row in rows]
