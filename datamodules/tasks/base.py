@@ -5,14 +5,18 @@ Letters: B tasks, N support points, M points of a task, Q query points, X input 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from modules.contracts import Predictive
+from modules.contracts import FewShotTasks, Predictive
 
 SplitName = Literal["train", "val", "test"]
 
@@ -76,6 +80,15 @@ class TaskSource(ABC):
         """The Bayes-optimal predictive in units of the data, as a learner's `predict`; None: nobody knows it."""
         return None
 
+    def to_predict(self, *, num_tasks: int, num_queries: int) -> Sequence[FewShotTasks]:
+        """What `galley predict` is to answer, in batches of `num_tasks` with `num_queries` each; empty: nothing is."""
+        return []
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what decides the tasks: the class and its settings. A source that reads files sets its own."""
+        return hashlib.sha256(json.dumps(_settings(self), sort_keys=True).encode()).hexdigest()
+
 
 class TaskFamily(TaskSource):
     """A generative family: inputs from a distribution, targets from a random function of them.
@@ -106,3 +119,13 @@ class TaskFamily(TaskSource):
         grid_x = torch.linspace(*self.picture_range, num_queries)[:, None].expand(num_tasks, -1, -1)
         x = torch.cat([support_x, grid_x], dim=1)
         return Points(x, self.targets(x, generator), torch.ones(x.shape[:2], dtype=torch.bool))
+
+
+def _settings(value: Any) -> Any:
+    """The class and the public attributes of an object, and of what it holds, as plain data."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_settings(item) for item in value]
+    public = {name: _settings(item) for name, item in vars(value).items() if not name.startswith("_")}
+    return {**public, "class": type(value).__name__}

@@ -1,0 +1,151 @@
+"""Datasets of whole batches of tasks: the endless stream of training steps, and fixed tasks to be scored on.
+
+Letters: B tasks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
+
+from datamodules.text.order import ShuffledOrder
+from datamodules.text.streams import whole_batches
+from modules.contracts import FewShotTasks
+
+from .base import Points, TaskSource
+from .episodes import check_finite, shuffle_points, split_points, take_tasks
+from .generators import task_generator
+
+
+@dataclass
+class TaskStream(IterableDataset[FewShotTasks]):
+    """The optimizer steps of one replica, without end.
+
+    The tasks of a step are a function of the seed and its number: every replica draws all of them and takes its own,
+    so that any number of replicas and workers together see the same.
+
+    Attributes:
+        source: Where the tasks come from.
+        pool: The training tasks, if they are a given few; None: fresh ones in each step.
+        batch_size: Tasks of a step, over all replicas.
+        num_support: Fewest and most support points of a task.
+        num_query: Query points of a task.
+        seed: Seed of the stream.
+        num_replicas: Devices that see different tasks.
+        replica: Number of this device.
+        start: Number of the step the stream begins at.
+    """
+
+    source: TaskSource
+    pool: Points | None
+    batch_size: int
+    num_support: tuple[int, int]
+    num_query: int
+    seed: int
+    num_replicas: int
+    replica: int
+    start: int = 0
+
+    def __iter__(self) -> Iterator[FewShotTasks]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        yield from map(self.batch, itertools.count(self.start + first, stride))
+
+    def batch(self, step: int) -> FewShotTasks:
+        """This replica's tasks of a step."""
+        generator = task_generator(self.seed, "train", step)
+        points = self._points(step, generator)
+        num_support_B = draw_num_support(self.num_support, self.batch_size, generator)
+        share = self.batch_size // self.num_replicas
+        mine = slice(self.replica * share, (self.replica + 1) * share)
+        return split_points(
+            take_tasks(points, mine),
+            num_support_B[mine],
+            num_support_B[mine],
+            width=self.num_support[1],
+            num_query=self.num_query,
+        )
+
+    def _points(self, step: int, generator: Generator) -> Points:
+        if self.pool is None:
+            points = self.source.draw(self.batch_size, self.num_support[1] + self.num_query, generator)
+            check_finite(points, self.source.name)
+            return points
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        _, numbers = ShuffledOrder(len(self.pool.x), self.seed).at(positions)
+        return shuffle_points(take_tasks(self.pool, torch.from_numpy(numbers)), generator)
+
+
+class TaskLoader(DataLoader[FewShotTasks]):
+    """Reads a stream from where the run stands, whenever reading starts.
+
+    Args:
+        stream: The stream.
+        position: Tells the step where the run stands.
+        options: As `datamodules.text.streams.loader_options` gives them.
+    """
+
+    def __init__(self, stream: TaskStream, position: Callable[[], int], **options: Any) -> None:
+        super().__init__(stream, **options)
+        self._position = position
+
+    def __iter__(self) -> Any:
+        assert isinstance(self.dataset, TaskStream)
+        self.dataset.start = self._position()
+        return super().__iter__()
+
+
+@dataclass
+class FixedTasks(Dataset[FewShotTasks]):
+    """The same tasks at each reading, in order, in batches as even as can be.
+
+    Attributes:
+        points: The tasks.
+        num_support_B: Support points of each.
+        first_query_B: Number of the point where the queries of each begin.
+        num_query: Query points of a task.
+        batch_size: Most tasks of a batch.
+        num_replicas: Devices that share the batches; there are as many for each, none empty unless tasks are so few.
+    """
+
+    points: Points
+    num_support_B: Tensor
+    first_query_B: Tensor
+    num_query: int
+    batch_size: int
+    num_replicas: int
+
+    def __len__(self) -> int:
+        return whole_batches(len(self.num_support_B), self.batch_size, self.num_replicas)
+
+    def __getitem__(self, number: int) -> FewShotTasks:
+        which = torch.arange(len(self.num_support_B)).tensor_split(len(self))[number]
+        return split_points(
+            take_tasks(self.points, which),
+            self.num_support_B[which],
+            self.first_query_B[which],
+            width=int(self.num_support_B.max()),
+            num_query=self.num_query,
+        )
+
+
+def fixed_loader(tasks: FixedTasks, replica: int, **options: Any) -> DataLoader[FewShotTasks]:
+    """A loader of every `num_replicas`-th batch of fixed tasks."""
+    # on one device none: Lightning takes any sampler it does not know for a shuffling one
+    sampler: DistributedSampler[FewShotTasks] | None = None
+    if tasks.num_replicas > 1:
+        sampler = DistributedSampler(tasks, tasks.num_replicas, replica, shuffle=False)
+    return DataLoader(tasks, sampler=sampler, **options)
+
+
+def draw_num_support(limits: tuple[int, int], num_tasks: int, generator: Generator) -> Tensor:
+    """Numbers of support points, int64[B], uniform between both limits."""
+    low, high = limits
+    return torch.randint(low, high + 1, (num_tasks,), generator=generator)
