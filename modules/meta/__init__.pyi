@@ -14,5 +14,6 @@ from .monotone_spline import MonotoneSpline as MonotoneSpline
 from .networks import MultilayerPerceptron as MultilayerPerceptron
 from .neural_process import NeuralProcess as NeuralProcess
 from .output_flow_gp import OutputFlowGP as OutputFlowGP
+from .pacoh import Pacoh as Pacoh
 from .spectral_mixture import SpectralMixture as SpectralMixture
 from .vmgp import Vmgp as Vmgp

@@ -139,16 +139,16 @@ def test_tasks_in_a_batch_equal_each_alone(dtype: torch.dtype, tolerance: float)
 
 def test_members_together_equal_each_alone_trained_on_the_same_batches() -> None:
     tasks, together = draw(), build()
-    alone = []
+    alone: list[MamlEnsemble] = []
     for s in range(3):
         learner = Maml(2, 2, hidden_dims=(8, 7), inner_lr=0.3).double()
         learner.load_state_dict({name: tensor[s : s + 1] for name, tensor in together.state_dict().items()})
         alone.append(learner)
-    for learner in (together, *alone):
-        optimizer = torch.optim.Adam(learner.parameters(), lr=1e-2, eps=1e-30)  # a mean over members scales gradients
+    for trained in [together, *alone]:
+        optimizer = torch.optim.Adam(trained.parameters(), lr=1e-2, eps=1e-30)  # a mean over members scales gradients
         for _ in range(5):
             optimizer.zero_grad()
-            learner.loss(tasks).backward()
+            trained.loss(tasks).backward()
             optimizer.step()
     means = torch.cat([answer(learner, tasks).means_SBQY for learner in alone])
     assert (means - answer(build(), tasks).means_SBQY).abs().min() > 1e-6  # they did learn
