@@ -36,7 +36,7 @@ class Evaluation:
         predict: Callable[[FewShotTasks, Generator], Predictive],
         oracle: Callable[[FewShotTasks], Predictive | None] | None = None,
     ) -> None:
-        """Score one batch.
+        """Score one batch; an empty one, with which ranks are kept in step, is passed over.
 
         Args:
             tasks: In units of the data.
@@ -45,6 +45,8 @@ class Evaluation:
             predict: The learner.
             oracle: The Bayes-optimal predictive, where it is known; None: it is not asked.
         """
+        if not len(tasks.query_x):
+            return
         predictive = predict(tasks, self._generator(tasks, loader, place, PREDICTION))
         scores = self._scores(predictive, tasks, self._generator(tasks, loader, place, SCORES))
         best = oracle(tasks) if oracle is not None else None

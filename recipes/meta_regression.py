@@ -220,9 +220,9 @@ class MetaRegression(L.LightningModule):
     def cost_profile(self) -> CostProfile:
         """Cost per task point at the run's largest support and its number of queries."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        sizes = data.num_support if isinstance(data.num_support, list) else [data.num_support]
+        _, most = data.num_support
         return few_shot_cost_profile(
-            self.learner, num_support=max(sizes), num_query=data.num_query, num_samples=self.num_samples
+            self.learner, num_support=most, num_query=data.num_query, num_samples=self.num_samples
         )
 
     def count_units(self, batch: FewShotTasks) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import Generator
 
@@ -29,13 +31,14 @@ def few_shot_cost_profile(
     tasks = _made_up_tasks(learner, num_support, num_query)
     generator = Generator(tasks.query_x.device).manual_seed(0)
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    frozen = deepcopy(learner).requires_grad_(False)  # torch's counter fails on parameters that no_grad gives back
 
     def train() -> object:
         return torch.autograd.grad(learner.loss(tasks, generator), trained, allow_unused=True)
 
     def predict() -> object:
         support = (tasks.support_x, tasks.support_y, tasks.support_mask)
-        return learner.predict(*support, tasks.query_x, num_samples=num_samples, generator=generator)
+        return frozen.predict(*support, tasks.query_x, num_samples=num_samples, generator=generator)
 
     train_flops, predict_flops = (count_flops(work) / tasks.num_points for work in (train, predict))
     counts = count_parameters(learner)
