@@ -12,23 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
-from torch import Generator, Tensor
+from torch import Generator
 from torch.utils.data import DataLoader
 
 from modules.contracts import FewShotProblem, FewShotTasks, Predictive, Scaling
 
 from .devices import replicas, unfinished_steps
-from .tasks.base import Points, SplitName, TaskSource
-from .tasks.episodes import check_finite, split_points
-from .tasks.generators import task_generator
+from .tasks.base import TaskSource
+from .tasks.fixed_sets import PICTURE_QUERIES, FixedSets, ScoredTasks
 from .tasks.scaling import estimate_scaling
-from .tasks.streams import FixedTasks, TaskLoader, TaskStream, draw_num_support, fixed_loader
+from .tasks.streams import ScoredBatches, TaskLoader, TaskStream, scored_loader
 from .text.streams import loader_options
-
-SCALING_TASKS = 1000
-PICTURE_TASKS = 6
-PICTURE_QUERIES = 200
 
 
 class FewShotData(L.LightningDataModule):
@@ -133,7 +127,8 @@ class FewShotData(L.LightningDataModule):
         if hasattr(self, "problem"):
             return
         self.tasks.open(Path(self.folder))
-        self._pool = None if self.num_train_tasks is None else self._training_set(self.num_train_tasks)
+        self._sets = FixedSets(self.tasks, self.num_support, self.num_query, self.seed, self.eval_seed)
+        self._pool = None if self.num_train_tasks is None else self._sets.training_set(self.num_train_tasks)
         self.problem = FewShotProblem(
             name=self.tasks.name,
             input_dim=self.tasks.input_dim,
@@ -162,19 +157,11 @@ class FewShotData(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[FewShotTasks]:
         """This device's part of the validation tasks, with support as in training."""
-        points, generator = self._drawn("val", self.num_val_tasks, self.num_support[1] + self.num_query)
-        num_support_B = draw_num_support(self.num_support, self.num_val_tasks, generator)
-        return self._fixed_loader(points, num_support_B, num_support_B)
+        return self._scored_loader(self._sets.validation(self.num_val_tasks))
 
     def test_dataloader(self) -> list[DataLoader[FewShotTasks]]:
         """This device's part of the test tasks, once for each number of support points in `test_support`."""
-        most = max(self.test_support)
-        points, _ = self._drawn("test", self.num_test_tasks, most + self.num_query)
-        first_query_B = torch.full((self.num_test_tasks,), most)
-        return [
-            self._fixed_loader(points, torch.full_like(first_query_B, num_support), first_query_B)
-            for num_support in self.test_support
-        ]
+        return [self._scored_loader(tasks) for tasks in self._sets.test(self.num_test_tasks, self.test_support)]
 
     def predict_dataloader(self) -> DataLoader[FewShotTasks]:
         """This device's part of what the source has to predict.
@@ -193,15 +180,7 @@ class FewShotData(L.LightningDataModule):
 
     def picture_tasks(self) -> FewShotTasks:
         """A few tasks with the most support points, their queries along x where the source has such tasks."""
-        width = self.num_support[1]
-        generator = task_generator(self.eval_seed, "pictures")
-        points = self.tasks.curves(PICTURE_TASKS, width, PICTURE_QUERIES, generator)
-        if points is None:
-            points = self.tasks.draw(PICTURE_TASKS, width + self.num_query, generator, split="val")
-        check_finite(points, self.tasks.name)
-        num_support_B = torch.full((len(points.x),), width)
-        num_query = points.mask.shape[1] - width
-        return split_points(points, num_support_B, num_support_B, width=width, num_query=num_query)
+        return self._sets.pictures()
 
     def oracle_prediction(self, tasks: FewShotTasks) -> Predictive | None:
         """The Bayes-optimal predictive at the queries, in units of the data; None where nobody knows it."""
@@ -263,31 +242,14 @@ class FewShotData(L.LightningDataModule):
         overfits = self.trainer is not None and getattr(self.trainer, "overfit_batches")  # noqa: B009 (untyped there)
         return 0 if overfits else self._position
 
-    def _training_set(self, num_tasks: int) -> Points:
-        generator = task_generator(self.seed, "training set")
-        points = self.tasks.draw(num_tasks, self.num_support[1] + self.num_query, generator)
-        check_finite(points, self.tasks.name)
-        return points
-
     def _scaling(self) -> Scaling:
         if not self.standardize:
             return Scaling.identity(self.tasks.input_dim, self.tasks.output_dim)
-        if self._pool is not None:
-            return estimate_scaling(self._pool)
-        generator = task_generator(self.eval_seed, "scaling")
-        points = self.tasks.draw(SCALING_TASKS, self.num_support[1] + self.num_query, generator)
-        check_finite(points, self.tasks.name)
-        return estimate_scaling(points)
+        return estimate_scaling(self._sets.scaling_set() if self._pool is None else self._pool)
 
-    def _drawn(self, split: SplitName, num_tasks: int, num_points: int) -> tuple[Points, Generator]:
-        generator = task_generator(self.eval_seed, split)
-        points = self.tasks.draw(num_tasks, num_points, generator, split=split)
-        check_finite(points, self.tasks.name)
-        return points, generator
-
-    def _fixed_loader(self, points: Points, num_support_B: Tensor, first_query_B: Tensor) -> DataLoader[FewShotTasks]:
-        tasks = FixedTasks(points, num_support_B, first_query_B, self.num_query, self.eval_batch_size, self._replicas)
-        return fixed_loader(tasks, self._replica, **self._loader_options(0))
+    def _scored_loader(self, tasks: ScoredTasks) -> DataLoader[FewShotTasks]:
+        batches = ScoredBatches(tasks, self.num_query, self.eval_batch_size, self._replicas)
+        return scored_loader(batches, self._replica, **self._loader_options(0))
 
     def _check_devices(self) -> None:
         if self.batch_size % self._replicas:

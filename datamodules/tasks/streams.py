@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
 
 from datamodules.text.order import ShuffledOrder
@@ -21,6 +21,7 @@ from modules.contracts import FewShotTasks
 
 from .base import Points, TaskSource
 from .episodes import check_finite, shuffle_points, split_points, take_tasks
+from .fixed_sets import ScoredTasks, draw_num_support
 from .generators import task_generator
 
 
@@ -103,49 +104,40 @@ class TaskLoader(DataLoader[FewShotTasks]):
 
 
 @dataclass
-class FixedTasks(Dataset[FewShotTasks]):
+class ScoredBatches(Dataset[FewShotTasks]):
     """The same tasks at each reading, in order, in batches as even as can be.
 
     Attributes:
-        points: The tasks.
-        num_support_B: Support points of each.
-        first_query_B: Number of the point where the queries of each begin.
+        tasks: The tasks.
         num_query: Query points of a task.
         batch_size: Most tasks of a batch.
         num_replicas: Devices that share the batches; there are as many for each, none empty unless tasks are so few.
     """
 
-    points: Points
-    num_support_B: Tensor
-    first_query_B: Tensor
+    tasks: ScoredTasks
     num_query: int
     batch_size: int
     num_replicas: int
 
     def __len__(self) -> int:
-        return whole_batches(len(self.num_support_B), self.batch_size, self.num_replicas)
+        return whole_batches(len(self.tasks.num_support_B), self.batch_size, self.num_replicas)
 
     def __getitem__(self, number: int) -> FewShotTasks:
-        which = torch.arange(len(self.num_support_B)).tensor_split(len(self))[number]
+        tasks = self.tasks
+        which = torch.arange(len(tasks.num_support_B)).tensor_split(len(self))[number]
         return split_points(
-            take_tasks(self.points, which),
-            self.num_support_B[which],
-            self.first_query_B[which],
-            width=int(self.num_support_B.max()),
+            take_tasks(tasks.points, which),
+            tasks.num_support_B[which],
+            tasks.first_query_B[which],
+            width=int(tasks.num_support_B.max()),
             num_query=self.num_query,
         )
 
 
-def fixed_loader(tasks: FixedTasks, replica: int, **options: Any) -> DataLoader[FewShotTasks]:
-    """A loader of every `num_replicas`-th batch of fixed tasks."""
+def scored_loader(batches: ScoredBatches, replica: int, **options: Any) -> DataLoader[FewShotTasks]:
+    """A loader of every `num_replicas`-th batch."""
     # on one device none: Lightning takes any sampler it does not know for a shuffling one
     sampler: DistributedSampler[FewShotTasks] | None = None
-    if tasks.num_replicas > 1:
-        sampler = DistributedSampler(tasks, tasks.num_replicas, replica, shuffle=False)
-    return DataLoader(tasks, sampler=sampler, **options)
-
-
-def draw_num_support(limits: tuple[int, int], num_tasks: int, generator: Generator) -> Tensor:
-    """Numbers of support points, int64[B], uniform between both limits."""
-    low, high = limits
-    return torch.randint(low, high + 1, (num_tasks,), generator=generator)
+    if batches.num_replicas > 1:
+        sampler = DistributedSampler(batches, batches.num_replicas, replica, shuffle=False)
+    return DataLoader(batches, sampler=sampler, **options)
