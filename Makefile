@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format schema golden clean
+.PHONY: help setup demo vmgp-table test check format schema golden clean
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ setup: $(VENV)/.installed  ## make .venv with everything in it
 
 demo: setup  ## pretrain a small MosaicBERT on the standard library's sources (CPU, about three minutes)
 	$(BIN)/galley fit -c yaml/mosaicbert/tiny.yaml
+
+vmgp-table: setup  ## train the few-shot results table and write docs/results/vmgp.md (hours; goes on where it stopped)
+	$(BIN)/python -m benchmarks.vmgp_table
 
 test: setup  ## all tests that need no GPU
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal

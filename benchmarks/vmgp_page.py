@@ -1,0 +1,184 @@
+"""The page and the picture made of the cells of the few-shot results table."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from benchmarks.vmgp_cells import ORACLE, Cell, Filled, read_cell
+from callbacks.files import written_whole
+from modules.scores import paired_differences, summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+REFERENCE = "deep_kernel_gp"
+"""The learner that paired differences are taken to: the strongest Gaussian one."""
+HEAD = (
+    "learner",
+    "seeds",
+    "{loss}",
+    "gap to oracle",
+    "CRPS",
+    f"CRPS less that of {REFERENCE}",
+    "RMSE",
+    "joint NLL",
+    "energy",
+    "90 % coverage",
+    "calibration error",
+    "KS of PIT",
+    "ms a step",
+)
+INTRODUCTION = """\
+# VMGP and its rivals: results
+
+Each learner was trained for {steps} steps of 50 fresh tasks (5 support and 5 query points) and scored on the same test
+tasks as all others (5 and 5 points), with 1000 draws where its predictive is sampled. `make vmgp-table` makes this page;
+`python -m benchmarks.vmgp_table --help` tells how to fill other cells.
+
+All learners had the same budget and no tuning for an environment: `yaml/vmgp/floor.yaml` with one overlay for the
+learner and one for the tasks. Values are means and standard errors over seeds (over tasks for the oracle and for a single
+seed); differences are paired: means over seeds, then the mean and standard error over test tasks.
+
+| column | meaning |
+| --- | --- |
+| log-loss, NLL | negative log probability of the right value of discrete, noise-free targets, whose density has no bound; else negative log density; nats per query |
+| gap to oracle | the same less that of the Bayes-optimal predictive on the same tasks |
+| CRPS, energy | continuous ranked probability score of each query, energy score of a task's queries together; units of the targets |
+| joint NLL | negative log density of a task's queries together, per query |
+| 90 % coverage | share of targets in the central 90 % interval |
+| calibration error | root mean square over 20 levels of the empirical less the nominal frequency |
+| KS of PIT | largest distance of the probability integral transforms from the uniform distribution |
+| ms a step | on one core, with the drawing of the tasks |
+
+![Loss and CRPS of each learner and seed; the dashed line is the oracle](vmgp_table.png)"""
+Environment = dict[str, list[Filled]]
+"""Cells by learner, one a seed; the oracle is one of the learners."""
+
+
+def write_page(
+    page: Path, folder: Path, tasks: Sequence[str], learners: Sequence[str], num_seeds: int, steps: int
+) -> None:
+    """Write the page, and its picture beside it in `pictures/`, from the cells that are there."""
+    grid = {name: _read(folder, name, learners, num_seeds, steps) for name in tasks}
+    grid = {name: cells for name, cells in grid.items() if any(learner != ORACLE for learner in cells)}
+    parts = [INTRODUCTION.format(steps=steps), *(_section(name, cells, steps) for name, cells in grid.items())]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(page) as temporary:
+        temporary.write_text("\n\n".join([*parts, _footer(grid)]) + "\n")
+    draw_grid(grid, page.parent / "vmgp_table.png")
+
+
+def _read(folder: Path, tasks: str, learners: Sequence[str], num_seeds: int, steps: int) -> Environment:
+    found: Environment = {}
+    for learner in (ORACLE, *learners):
+        cells = [Cell(tasks, learner, seed, steps) for seed in range(1 if learner == ORACLE else num_seeds)]
+        filled = [read_cell(cell.path(folder)) for cell in cells if cell.path(folder).exists()]
+        if filled:
+            found[learner] = filled
+    return found
+
+
+def _section(name: str, cells: Environment, steps: int) -> str:
+    loss = next(iter(cells.values()))[0].sheet.loss_name
+    head = [word.format(loss={"log_loss": "log-loss", "nll": "NLL"}[loss]) for word in HEAD]
+    rows = [_row(head), _row(["---"] * len(head))]
+    rows += [_learner_row(learner, cells, loss, steps) for learner in sorted(cells, key=lambda key: _rank(key, cells))]
+    return "\n".join([f"## {name}", "", *rows])
+
+
+def _rank(learner: str, cells: Environment) -> float:
+    """The oracle first, then by the loss."""
+    if learner == ORACLE:
+        return -math.inf
+    return float(torch.tensor([cell.sheet.summary()["loss"] for cell in cells[learner]]).mean())
+
+
+def _learner_row(learner: str, cells: Environment, loss: str, steps: int) -> str:
+    own, is_oracle = cells[learner], learner == ORACLE
+    summaries = [summary(cell.sheet.model).means for cell in own]
+    within = summary(own[0].sheet.model).errors
+
+    def column(name: str, digits: int = 3) -> str:
+        values = torch.tensor([means[name] for means in summaries], dtype=torch.float64)
+        if not torch.isfinite(values).all():
+            return "-"
+        error = within.get(name) if len(values) == 1 else float(values.std()) / math.sqrt(len(values))
+        return _with_error(float(values.mean()), error, digits)
+
+    gap = "" if is_oracle or ORACLE not in cells else _paired(own, cells[ORACLE], loss)
+    crps = "" if is_oracle or learner == REFERENCE or REFERENCE not in cells else _paired(own, cells[REFERENCE], "crps")
+    speed = "" if is_oracle else f"{1000 * _median([cell.seconds for cell in own]) / steps:.1f}"
+    names = ("rmse", "joint_nll", "energy", "coverage_90", "calibration_error", "pit_ks")
+    seeds = "" if is_oracle else str(len(own))
+    return _row([learner, seeds, column(loss), gap, column("crps"), crps, *map(column, names), speed])
+
+
+def _paired(own: list[Filled], others: list[Filled], score: str) -> str:
+    """Mean over seeds and tasks of the difference on the same tasks, with its error over tasks."""
+    mine, theirs = (_mean_over_seeds(cells, score) for cells in (own, others))
+    value, error = paired_differences({score: mine}, {score: theirs})[score]
+    return _with_error(float(value), float(error), 3, sign="+") if math.isfinite(float(value)) else "-"
+
+
+def _mean_over_seeds(cells: list[Filled], score: str) -> Tensor:
+    digests = cells[0].sheet.digests
+    assert all(cell.sheet.digests == digests for cell in cells), "all cells of an environment have the same test tasks"
+    return torch.stack([cell.sheet.model.values[score].double() for cell in cells]).mean(dim=0)
+
+
+def _with_error(value: float, error: float | None, digits: int, sign: str = "") -> str:
+    number = f"{value:{sign}.{digits}f}"
+    return number if error is None else f"{number} +- {error:.{digits}f}"
+
+
+def _median(values: list[float]) -> float:
+    return float(torch.tensor(values).median())
+
+
+def _row(words: Sequence[str]) -> str:
+    return f"| {' | '.join(words)} |"
+
+
+def _footer(grid: dict[str, Environment]) -> str:
+    cells = [cell for environment in grid.values() for filled in environment.values() for cell in filled]
+    versions = sorted({cell.versions for cell in cells})
+    hours = sum(cell.seconds for cell in cells) / 3600
+    machine = f"Python {platform.python_version()}, {platform.machine()}"
+    return f"{machine}; {'; '.join(versions)}; {hours:.1f} core hours of training."
+
+
+def draw_grid(grid: dict[str, Environment], path: Path) -> None:
+    """A panel for each environment: loss above the oracle's, and CRPS, one dot a seed."""
+    from matplotlib.figure import Figure
+
+    if not grid:
+        return
+    figure = Figure(figsize=(3.2 * len(grid), 5.6), layout="constrained")
+    axes = figure.subplots(2, len(grid), squeeze=False)
+    for column, (name, cells) in enumerate(grid.items()):
+        loss = next(iter(cells.values()))[0].sheet.loss_name
+        for row, (score, title) in enumerate(((loss, loss.replace("_", "-").replace("nll", "NLL")), ("crps", "CRPS"))):
+            _draw_panel(axes[row, column], cells, score)
+            axes[row, column].set_title(f"{name}: {title}", fontsize=9)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def _draw_panel(axes: Axes, cells: Environment, score: str) -> None:
+    learners = [learner for learner in cells if learner != ORACLE]
+    for height, learner in enumerate(reversed(learners)):
+        values = [float(cell.sheet.model.values[score].double().mean()) for cell in cells[learner]]
+        axes.plot(values, [height] * len(values), "o", markersize=4, alpha=0.7)
+    if ORACLE in cells:
+        best = float(cells[ORACLE][0].sheet.model.values[score].double().mean())
+        if math.isfinite(best):
+            axes.axvline(best, color="0.3", linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(learners)), list(reversed(learners)), fontsize=7)
+    axes.tick_params(axis="x", labelsize=7)

@@ -1,0 +1,142 @@
+"""The few-shot results table: trains learners on environments with several seeds, scores all on the same test tasks.
+
+    make vmgp-table                                                            # the core grid, hours on two cores
+    python -m benchmarks.vmgp_table --tasks floor sign --learners vmgp_sites deep_kernel_gp --seeds 2 --steps 300
+
+A cell (learner, environment, seed) is what `galley fit -c yaml/vmgp/floor.yaml -c yaml/vmgp/_tasks/NAME.yaml -c
+yaml/vmgp/_learner/NAME.yaml` trains, without its callbacks. It is a file of its own below `--folder`, written when it
+is done: the command goes on where it stopped, and any overlay by name makes a cell on demand. The page is written anew
+each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import subprocess
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from rich.progress import track
+
+from benchmarks.vmgp_cells import ORACLE, Cell, Filled, write_cell
+from benchmarks.vmgp_page import write_page
+from modules.contracts import FewShotTasks, Predictive
+from modules.scores import ScoreSheet
+from recipes import load
+from recipes.few_shot_evaluation import Evaluation
+
+LEARNERS = ("vmgp_sites", "vmgp_free", "deep_kernel_gp", "alpaca", "maml_ensemble", "neural_process", "output_flow_gp")
+TASKS = ("identity", "floor", "sign", "absolute", "sinusoid", "steps")
+YAML = Path(__file__).parents[1] / "yaml" / "vmgp"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fills the cells that are missing, then writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=_overlays("_tasks"), metavar="NAME")
+    parser.add_argument("--learners", nargs="+", default=LEARNERS, choices=_overlays("_learner"), metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--test-tasks", type=int, default=2000)
+    parser.add_argument("--jobs", type=int, default=2, help="cells trained side by side, one core each")
+    parser.add_argument("--folder", type=Path, default=Path("runs/vmgp_table"))
+    parser.add_argument("--page", type=Path, default=Path("docs/results/vmgp.md"))
+    args = parser.parse_args(argv)
+    learners = [(ORACLE, 0), *((learner, seed) for seed in range(args.seeds) for learner in args.learners)]
+    cells = [Cell(tasks, learner, seed, args.steps) for learner, seed in learners for tasks in args.tasks]
+    missing = [cell for cell in cells if not cell.path(args.folder).exists()]
+    failed = _fill(missing, args.folder, args.test_tasks, args.jobs)
+    for cell, error in failed:
+        print(f"{cell}: {error}")
+    write_page(args.page, args.folder, args.tasks, args.learners, args.seeds, args.steps)
+    return 1 if failed else 0
+
+
+def _overlays(folder: str) -> list[str]:
+    return sorted(path.stem for path in (YAML / folder).glob("*.yaml"))
+
+
+def _fill(cells: list[Cell], folder: Path, num_test_tasks: int, jobs: int) -> list[tuple[Cell, BaseException]]:
+    failed = []
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawned, initializer=_one_quiet_thread) as pool:
+        futures = {pool.submit(fill_cell, cell, folder, num_test_tasks): cell for cell in cells}
+        for future in track(as_completed(futures), total=len(futures), description="cells"):
+            error = future.exception()
+            if error is not None:
+                failed.append((futures[future], error))
+    return failed
+
+
+def _one_quiet_thread() -> None:
+    torch.set_num_threads(1)
+    logging.getLogger("lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+
+
+def fill_cell(cell: Cell, folder: Path, num_test_tasks: int) -> None:
+    """Train and score one cell, and write its file."""
+    overlay = "vmgp_sites" if cell.learner == ORACLE else cell.learner
+    files = [YAML / "floor.yaml", YAML / "_tasks" / f"{cell.tasks}.yaml", YAML / "_learner" / f"{overlay}.yaml"]
+    L.seed_everything(cell.seed, verbose=False)
+    model, data = load(
+        [str(file) for file in files],
+        f"--data.init_args.seed={cell.seed}",
+        f"--data.init_args.num_test_tasks={num_test_tasks}",
+    )
+    start = time.perf_counter()
+    if cell.learner == ORACLE:
+        data.setup("test")
+    else:
+        _trainer(cell.steps).fit(model, datamodule=data)
+    seconds = time.perf_counter() - start
+    sheet = _score(model, data, oracle=cell.learner == ORACLE)
+    write_cell(cell.path(folder), Filled(sheet, seconds, _versions()))
+
+
+def _trainer(steps: int) -> L.Trainer:
+    return L.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=-1,
+        max_steps=steps,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _score(model: Any, data: Any, *, oracle: bool) -> ScoreSheet:
+    evaluation = Evaluation(spacing=data.problem.spacing, num_samples=model.num_samples)
+
+    def predict(tasks: FewShotTasks, generator: torch.Generator) -> Predictive:
+        return data.oracle_prediction(tasks) if oracle else model.predictive(tasks, generator)
+
+    (loader,) = _listed(data.test_dataloader())
+    model.eval()
+    for place, tasks in enumerate(loader):
+        evaluation.add(tasks, loader=0, place=place, predict=predict)
+    (sheet,) = evaluation.sheets(num_ranks=1)
+    return sheet
+
+
+def _versions() -> str:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return f"torch {torch.__version__}, commit {commit.stdout.strip() or 'unknown'}"
+
+
+def _listed(loaders: Any) -> list[Any]:
+    return loaders if isinstance(loaders, list) else [loaders]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,62 @@
+"""The results table: cells are resumable, and the page says what they hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import vmgp_table
+from benchmarks.vmgp_cells import ORACLE, Cell, Filled, read_cell, write_cell
+from benchmarks.vmgp_page import write_page
+from modules.scores import ScoreSheet, TaskScores
+
+STEPS = 10
+
+
+def sheet(shift: float) -> ScoreSheet:
+    """Twenty tasks whose losses are 0..19 plus `shift`."""
+    loss = torch.arange(20.0) + shift
+    names = ("nll", "nll_error", "crps", "squared_error", "energy", "joint_nll", "coverage_90")
+    scores = TaskScores(dict.fromkeys(names, loss), torch.rand(20, 5, 1), torch.ones(20, 5, dtype=torch.bool))
+    return ScoreSheet(5, [str(number) for number in range(20)], scores)
+
+
+def fill(folder: Path, learner: str, seed: int, shift: float) -> None:
+    filled = Filled(sheet(shift), seconds=2.0, versions="torch 0, commit abc")
+    write_cell(Cell("steps", learner, seed, STEPS).path(folder), filled)
+
+
+def test_the_page_has_means_gaps_and_paired_differences(tmp_path: Path) -> None:
+    fill(tmp_path, ORACLE, 0, 0.0)
+    fill(tmp_path, "deep_kernel_gp", 0, 3.0)
+    for seed, shift in enumerate((1.0, 2.0)):
+        fill(tmp_path, "alpaca", seed, shift)
+    write_page(tmp_path / "docs" / "vmgp.md", tmp_path, ["steps", "floor"], ["deep_kernel_gp", "alpaca"], 5, STEPS)
+    page = (tmp_path / "docs" / "vmgp.md").read_text()
+    rows = {
+        line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in page.splitlines() if "|" in line
+    }
+    assert list(rows)[2:] == ["oracle", "alpaca", "deep_kernel_gp"]  # by the loss
+    assert rows["alpaca"][1:6] == ["2", "11.000 +- 0.500", "+1.500 +- 0.000", "11.000 +- 0.500", "-1.500 +- 0.000"]
+    assert rows["deep_kernel_gp"][-1] == "200.0"
+    assert "## floor" not in page
+    assert (tmp_path / "docs" / "vmgp_table.png").stat().st_size > 5_000
+
+
+def test_a_cell_is_trained_once_and_scored_on_tasks_that_no_seed_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [Cell("floor", learner, seed, 2) for learner, seed in (("alpaca", 0), ("alpaca", 1), (ORACLE, 0))]
+    for cell in cells:
+        vmgp_table.fill_cell(cell, tmp_path, num_test_tasks=20)
+    first, second, oracle = (read_cell(cell.path(tmp_path)) for cell in cells)
+    assert first.sheet.digests == second.sheet.digests == oracle.sheet.digests
+    assert not torch.equal(first.sheet.model.values["crps"], second.sheet.model.values["crps"])
+    assert oracle.sheet.summary()["loss"] < first.sheet.summary()["loss"]
+    monkeypatch.setattr(vmgp_table, "_fill", lambda cells, *_: [(cell, ValueError("none")) for cell in cells])
+    options = ["--tasks", "floor", "--learners", "alpaca", "--steps", "2", "--folder", str(tmp_path)]
+    page = ["--page", str(tmp_path / "page.md")]
+    assert vmgp_table.main([*options, *page, "--seeds", "2"]) == 0  # nothing is missing
+    assert vmgp_table.main([*options, *page, "--seeds", "3"]) == 1
