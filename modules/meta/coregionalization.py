@@ -59,7 +59,11 @@ class Coregionalization(nn.Module):
 
     def __init__(self, latent_dim: int, *, rank: int, noise: float) -> None:
         super().__init__()
-        self.loadings_JK = nn.Parameter(torch.randn(latent_dim, rank))
+        self.loadings_JK: Tensor
+        if rank:
+            self.loadings_JK = nn.Parameter(torch.randn(latent_dim, rank))
+        else:  # no parameter, for which DDP would wait
+            self.register_buffer("loadings_JK", torch.empty(latent_dim, 0), persistent=False)
         # equal v make equal eigenvalues, at which eigenvectors have no gradient
         raw_v_J = torch.randn(latent_dim) if rank else torch.full((latent_dim,), inverse_softplus(1.0))
         self.raw_v_J = nn.Parameter(raw_v_J)
@@ -84,19 +88,15 @@ class Coregionalization(nn.Module):
         whitened_JJ = whitened_JK @ whitened_JK.T + torch.diag(scale_J.double() / noise_J.double())
         scales_J, directions_JJ = torch.linalg.eigh(whitened_JJ)
         mix_JJ, unmix_JJ = sd_J1 * directions_JJ, directions_JJ.T / sd_J1.T
-        return Independent(
-            scales_J.to(noise_J), torch.ones_like(noise_J), mix_JJ.to(noise_J), unmix_JJ.to(noise_J),
-            0.5 * noise_J.log().sum(),
-        )  # fmt: skip
+        ones_J, log_determinant = torch.ones_like(noise_J), 0.5 * noise_J.log().sum()
+        return Independent(scales_J.to(noise_J), ones_J, mix_JJ.to(noise_J), unmix_JJ.to(noise_J), log_determinant)
 
     def seen_in(self, other: Independent) -> tuple[Tensor, Tensor]:
         """Diagonals [J] of B and of D in the coordinates z' of another covariance."""
         if other.unmix_JJ is None:
             return self.v_J + self.loadings_JK.square().sum(dim=1), self.noise_J
-        squares_JJ = other.unmix_JJ.square()
-        return squares_JJ @ self.v_J + (other.unmix_JJ @ self.loadings_JK).square().sum(
-            dim=1
-        ), squares_JJ @ self.noise_J
+        squares_JJ, loadings_JK = other.unmix_JJ.square(), other.unmix_JJ @ self.loadings_JK
+        return squares_JJ @ self.v_J + loadings_JK.square().sum(dim=1), squares_JJ @ self.noise_J
 
     def draw(self, common: Tensor, own: Tensor, white: Tensor) -> Tensor:
         """Zero-mean latents [..., J] of smooth unit processes `common` [..., K] and `own` [..., J] and white noise."""

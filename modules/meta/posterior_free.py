@@ -111,7 +111,7 @@ def free_divergence(
     own_BJMM = _blocks(kernel_BMM, own_form.scale_J, own_form.noise_J, mask_B1M)
     seen_BJMM = _blocks(kernel_BMM, *latents.seen_in(form), mask_B1M)
     inverse_ABJMM, log_determinant_ABJ = inverse_and_log_determinant(torch.stack([prior_BJMM, own_BJMM]))
-    log_volume_B = mask.sum(dim=-1) * (form.log_determinant - own_form.log_determinant)
+    log_volume_B = mask.sum(dim=-1).to(mean_BMJ) * (form.log_determinant - own_form.log_determinant)
     residual_BJM = torch.where(mask_B1M, form.unmixed(mean_BMJ - prior.mean(x)).mT, 0.0)
     pulled_BJM = (inverse_ABJMM[0] @ residual_BJM[..., None])[..., 0]
     trace_BJ = (inverse_ABJMM[0] * seen_BJMM).sum(dim=(-2, -1)) - mask.shape[1]  # filler adds 1 each
@@ -132,6 +132,6 @@ def _log_density(residual_SBMJ: Tensor, kernel_BMM: Tensor, mask_BM: Tensor, for
     )
     unmixed_SBJM = torch.where(mask_B1M, form.unmixed(residual_SBMJ).mT, 0.0)
     quadratic_SB = (unmixed_SBJM * (inverse_BJMM @ unmixed_SBJM[..., None])[..., 0]).sum(dim=(-2, -1))
-    num_points_B = mask_BM.sum(dim=-1)
+    num_points_B = mask_BM.sum(dim=-1).to(kernel_BMM)
     log_volume_B = num_points_B * (len(form.scale_J) * math.log(2 * math.pi) + 2 * form.log_determinant)
     return -0.5 * (quadratic_SB + log_determinant_BJ.sum(dim=-1) + log_volume_B)

@@ -96,7 +96,7 @@ def site_posterior(
     inverse_BJMM, log_determinant_BJ = inverse_and_log_determinant(covariance_BJMM)
     alpha_BJM = (inverse_BJMM @ residual_BJM[..., None])[..., 0]
     shrinkage_BJM = 1 - r_BJM * inverse_BJMM.diagonal(dim1=-2, dim2=-1)  # posterior variance over r
-    num_points_B = mask.sum(dim=-1)
+    num_points_B = mask.sum(dim=-1).to(label_BJM)
     quadratic_B = (residual_BJM * alpha_BJM).sum(dim=(-2, -1)) + log_determinant_BJ.sum(dim=-1)
     labels_BJM = r_BJM.log() + r_BJM * alpha_BJM.square() + shrinkage_BJM
     log_norm_B = num_points_B * (label_BJM.shape[1] * math.log(2 * math.pi))

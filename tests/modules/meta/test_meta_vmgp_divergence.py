@@ -1,0 +1,116 @@
+"""KL divergences, log ratios and draws of both posteriors beside dense Gaussians of torch.distributions (float64)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from dense_vmgp import covariance, normal, random_tasks
+from torch.distributions import kl_divergence
+
+from modules.meta import Vmgp
+from modules.meta.latent_posterior import Points
+from modules.meta.posterior_free import FreePosterior
+from modules.meta.posterior_sites import GaussianSites
+from modules.meta.spd import inverse_and_log_determinant
+
+KINDS = [("sites", "independent"), ("free", "independent"), ("free", "kronecker")]
+
+
+def model(posterior: str, covariance: str, **options: object) -> Vmgp:
+    torch.manual_seed(0)
+    options = {"latent_dim": 3, "input_dim": 2, "output_dim": 2, **options}
+    learner = Vmgp(posterior=posterior, covariance=covariance, **options).double()  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in learner.named_parameters():  # no symmetry may hide a fault
+            if name.startswith(("prior.latents", "posterior.latents", "prior.mean")):
+                parameter += 0.7 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return learner
+
+
+def ragged_points() -> Points:
+    return Points(*random_tasks(4, num_support=5, num_queries=3, input_dim=2, output_dim=2, ragged=True).points())
+
+
+def dense(learner: Vmgp, points: Points, task: int) -> tuple[torch.distributions.MultivariateNormal, ...]:
+    """q and p of the real points of a task."""
+    keep = points.mask[task]
+    x, y = points.x[task, keep], points.y[task, keep]
+    p = normal(learner.prior.mean(x), covariance(learner.prior.kernel(x, x), learner.prior.latents))
+    if isinstance(learner.posterior, FreePosterior):
+        mean, kernel = learner.posterior.moments(Points(x[None], y[None], keep[keep][None]))
+        return normal(mean[0], covariance(kernel[0], learner.posterior.latents)), p
+    assert isinstance(learner.posterior, GaussianSites)
+    labels, variances = (v[0].T.reshape(-1) for v in learner.posterior.sites(Points(x[None], y[None], keep[None])))
+    precision = p.precision_matrix + torch.diag(1 / variances)
+    mean = torch.linalg.solve(precision, p.precision_matrix @ p.mean + labels / variances)
+    return torch.distributions.MultivariateNormal(mean, precision_matrix=precision), p
+
+
+@pytest.mark.parametrize(("posterior", "covariance"), KINDS)
+def test_divergence_and_its_gradient_equal_dense_gaussians(posterior: str, covariance: str) -> None:
+    learner, points = model(posterior, covariance), ragged_points()
+    ours = learner.posterior.marginals(learner.prior, points).divergence_B
+    theirs = torch.stack([kl_divergence(*dense(learner, points, task)) for task in range(4)])
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    parameters = [*learner.prior.parameters(), *learner.posterior.parameters()]
+    for mine, other in zip(
+        torch.autograd.grad(ours.sum(), parameters), torch.autograd.grad(theirs.sum(), parameters), strict=True
+    ):
+        torch.testing.assert_close(mine, other, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize(("posterior", "covariance"), KINDS)
+def test_marginal_draws_have_the_moments_of_q(posterior: str, covariance: str) -> None:
+    learner, points = model(posterior, covariance), ragged_points()
+    generator = torch.Generator().manual_seed(0)
+    draws = learner.posterior.marginals(learner.prior, points).draw(20_000, generator)[:, 0, points.mask[0]]
+    q, _ = dense(learner, points, 0)
+    centred = draws - q.mean.reshape(draws.shape[1:])
+    sd = q.variance.sqrt().reshape(draws.shape[1:])
+    assert (centred.mean(dim=0) / sd).abs().max() < 4.5 / 141
+    blocks = torch.einsum("smj,smk->mjk", centred, centred) / len(draws)
+    num_points, num_latents = draws.shape[1:]
+    shaped = q.covariance_matrix.reshape(num_points, num_latents, num_points, num_latents)
+    expected = torch.stack([shaped[point, :, point] for point in range(num_points)])
+    assert ((blocks - expected) / (sd[:, :, None] * sd[:, None])).abs().max() < 0.06
+
+
+@pytest.mark.parametrize(("posterior", "covariance"), KINDS)
+def test_joint_draws_are_of_q_and_carry_its_log_ratio(posterior: str, covariance: str) -> None:
+    learner, points = model(posterior, covariance), ragged_points()
+    generator = torch.Generator().manual_seed(0)
+    draws, log_ratios = learner.posterior.weighted_draws(learner.prior, points, 20_000, generator)
+    for task in range(4):
+        q, p = dense(learner, points, task)
+        mine = draws[:, task, points.mask[task]].flatten(1)
+        torch.testing.assert_close(log_ratios[:99, task], p.log_prob(mine[:99]) - q.log_prob(mine[:99]))
+        white = torch.linalg.solve_triangular(q.scale_tril, (mine - q.mean).T, upper=False)
+        assert white.mean(dim=1).abs().max() < 4.5 / 141
+        assert (white.cov() - torch.eye(len(white))).abs().max() < 0.06
+
+
+def test_inverse_and_log_determinant_have_exact_gradients() -> None:
+    generator = torch.Generator().manual_seed(0)
+    roots = torch.randn(2, 3, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    def both(roots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return inverse_and_log_determinant(roots @ roots.mT + torch.eye(3, dtype=torch.float64))
+
+    matrices = roots @ roots.mT + torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(both(roots), (torch.linalg.inv(matrices), torch.logdet(matrices)))
+    assert torch.autograd.gradcheck(both, (roots,))
+    assert torch.autograd.gradgradcheck(both, (roots,))
+
+
+def test_nearly_equal_eigenvalues_leave_the_gradient_right() -> None:
+    learner, points = model("free", "kronecker"), ragged_points()
+    with torch.no_grad():
+        for latents in (learner.prior.latents, learner.posterior.latents):
+            latents.raw_v_J.copy_(torch.tensor([0.0, 1e-6, -1e-6]))
+            latents.raw_noise_J.fill_(0.0)
+    parameters = [*learner.prior.latents.parameters(), *learner.posterior.latents.parameters()]
+    ours = learner.posterior.marginals(learner.prior, points).divergence_B.sum()
+    theirs = sum(kl_divergence(*dense(learner, points, task)) for task in range(4))
+    for mine, other in zip(torch.autograd.grad(ours, parameters), torch.autograd.grad(theirs, parameters), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-6)
