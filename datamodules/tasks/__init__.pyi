@@ -1,3 +1,5 @@
+from . import bodies as bodies
+from . import transforms as transforms
 from .base import Points as Points
 from .base import SplitName as SplitName
 from .base import TaskFamily as TaskFamily
@@ -18,4 +20,3 @@ from .steps import Constant as Constant
 from .steps import Steps as Steps
 from .table import TabularTasks as TabularTasks
 from .transforms import Transform as Transform
-from . import transforms as transforms

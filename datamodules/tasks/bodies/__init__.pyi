@@ -1,0 +1,2 @@
+from .bouncing_body import BouncingBody as BouncingBody
+from .pendulum import Pendulum as Pendulum
