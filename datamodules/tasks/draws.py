@@ -60,7 +60,10 @@ def check_range(name: str, limits: Range, *, lowest: float = -math.inf) -> None:
     """Raises a ValueError where the limits of a uniform distribution are no such thing."""
     low, high = limits
     if not lowest <= low <= high < math.inf:
-        raise ValueError(f"{name}={list(limits)} must be [low, high] with low <= high (data.init_args.tasks.init_args)")
+        floor = "" if lowest == -math.inf else f"{lowest:g} <= "
+        raise ValueError(
+            f"{name}={list(limits)} must be [low, high] with {floor}low <= high (data.init_args.tasks.init_args.{name})"
+        )
 
 
 def check_at_least(minimum: float, **values: float) -> None:

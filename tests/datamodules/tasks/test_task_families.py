@@ -1,0 +1,320 @@
+"""The task families: moments, correlation lengths, parities, noise, marginals, pictures and refusals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from datamodules.tasks import (
+    Constant,
+    ExponentialNoise,
+    FixedNoise,
+    LatentFunction,
+    MixedNoise,
+    Noise,
+    PacohCauchy,
+    PacohSinusoid,
+    RandomScaleProcess,
+    RelativeNoise,
+    Sinusoid,
+    SplitName,
+    Steps,
+    Tangent,
+    TaskFamily,
+    transforms,
+)
+from datamodules.tasks.generators import task_generator
+
+NUM_TASKS = 20_000
+VARIANCE = 1 + math.log(2)
+SD = math.sqrt(VARIANCE)
+
+FAMILIES: list[TaskFamily] = [
+    Sinusoid(),
+    Sinusoid(test_x_range=(-5, 10)),
+    Tangent(),
+    LatentFunction(),
+    LatentFunction(transforms.Product(), latent_dim=3, input_dim=2, noise_sd=0.1),
+    Steps(),
+    Constant(),
+    PacohSinusoid(),
+    PacohCauchy(),
+    RandomScaleProcess(),
+]
+
+
+def at(family: TaskFamily, *places: float, seed: int = 0) -> Tensor:
+    """Targets [B, M] of many tasks at fixed places."""
+    x_BM1 = torch.tensor(places)[:, None].expand(NUM_TASKS, -1, -1)
+    return family.targets(x_BM1, task_generator(seed, "targets"))[..., 0]
+
+
+def assert_mean(values: Tensor, expected: float) -> None:
+    """The mean of independent values is what it should be, within four standard errors."""
+    error = values.std() / math.sqrt(len(values))
+    assert abs(float(values.mean()) - expected) <= 4 * float(error) + 1e-6
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_a_draw_is_a_function_of_its_generator(family: TaskFamily) -> None:
+    first, again = (family.draw(30, 12, task_generator(1, "train", 5)) for _ in range(2))
+    other = family.draw(30, 12, task_generator(1, "train", 6))
+    assert first.x.shape == (30, 12, family.input_dim)
+    assert first.y.shape == (30, 12, 1)
+    assert first.x.dtype == first.y.dtype == torch.float32
+    assert first.x.isfinite().all()
+    assert first.y.isfinite().all()
+    assert first.mask.all()
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.isclose(first.x, other.x).any(dim=-1).all(dim=1).any()
+    assert len(set(first.y[:, 0, 0].tolist())) > 1
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_pictures_have_ordered_queries_of_the_same_function(family: TaskFamily) -> None:
+    points = family.curves(3, 4, 60, task_generator(1, "pictures"))
+    if family.input_dim > 1:
+        assert points is None
+        return
+    assert points is not None
+    low, high = family.picture_range
+    assert torch.allclose(points.x[:, 4:, 0], torch.linspace(low, high, 60).expand(3, -1))
+    assert points.x[:, :4].unique().numel() == 12
+    assert points.y.shape == (3, 64, 1)
+
+
+def test_pictures_are_of_one_function() -> None:
+    points = LatentFunction(transforms.Identity()).curves(50, 10, 400, task_generator(1, "pictures"))
+    assert points is not None
+    order = points.x.argsort(dim=1)
+    steps = points.y.take_along_dim(order, dim=1).diff(dim=1) / points.x.take_along_dim(order, dim=1).diff(dim=1)
+    inside = points.x.abs().amax(dim=(1, 2)) < 2.6  # so that neighbours are near
+    assert inside.sum() > 10
+    assert steps[inside].nan_to_num(0.0).abs().quantile(0.999) < 6 * SD / 0.974  # its slope has sd SD / lengthscale
+
+
+@pytest.mark.parametrize("distance", [0.3, 0.974, 2.0])
+def test_latent_functions_have_their_correlation_length(distance: float) -> None:
+    y_BM = at(LatentFunction(transforms.Identity()), 0.4, 0.4 + distance)
+    assert_mean(y_BM[:, 0], 0.0)
+    assert_mean(y_BM[:, 1].square(), VARIANCE)
+    assert_mean(y_BM.prod(dim=1), VARIANCE * math.exp(-0.5 * (distance / 0.974) ** 2))
+
+
+def test_latent_functions_of_several_inputs_and_latents() -> None:
+    family = LatentFunction(transforms.Identity(), input_dim=2, latent_dim=3, lengthscale=0.5, variance=2.0)
+    x_BM2 = torch.tensor([[0.0, 0.0], [0.3, 0.4]]).expand(NUM_TASKS, -1, -1)
+    y_BM = family.targets(x_BM2, task_generator(0, "targets"))[..., 0]
+    assert_mean(y_BM[:, 0].square(), 6.0)
+    assert_mean(y_BM.prod(dim=1), 6.0 * math.exp(-0.5))
+
+
+def test_floor_has_the_marginal_of_its_latent() -> None:
+    counts = torch.bincount((at(LatentFunction(), 0.7)[:, 0] / 5 + 4).clamp(0, 7).long(), minlength=8)
+    edges = stats.norm.cdf(torch.arange(-3, 4).numpy() / SD)
+    masses = torch.tensor([edges[0], *(edges[1:] - edges[:-1]), 1 - edges[-1]])
+    assert stats.chisquare(counts.numpy(), (masses * NUM_TASKS).numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("transform", "mean", "mean_square"),
+    [
+        (transforms.Sign(), 0.0, 1.0),
+        (transforms.Square(), VARIANCE, 3 * VARIANCE**2),
+        (transforms.Absolute(), math.sqrt(2 / math.pi) * SD, VARIANCE),
+        (transforms.Sine(), 0.0, (1 - math.exp(-2 * VARIANCE)) / 2),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_transforms_have_their_marginals(transform: transforms.Transform, mean: float, mean_square: float) -> None:
+    y_B = at(LatentFunction(transform), -0.2)[:, 0]
+    assert_mean(y_B, mean)
+    assert_mean(y_B.square(), mean_square)
+
+
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        (transforms.Identity(), -0.5),
+        (transforms.Absolute(), 3.5),
+        (transforms.Square(), 6.25),
+        (transforms.SquaredSum(), 0.25),
+        (transforms.Sine(), math.sin(1.5) + math.sin(-2.0)),
+        (transforms.Product(), -3.0),
+        (transforms.Sign(), -1.0),
+        (transforms.Floor(), 5.0 * (1 - 2)),
+        (transforms.Floor(10.0), 10.0 * (1 - 2)),
+        (transforms.ArctangentInverse(), math.atan(1 / 1.5) + math.atan(-0.5)),
+        (transforms.SineInverse(), math.sin(1 / 1.5) + math.sin(-0.5)),
+        (transforms.Tangent(), math.tan(1.5) + math.tan(-2.0)),
+        (transforms.Tangent(clip=3.0), 3.0),
+        (transforms.Cosecant(), 1 / math.sin(1.5) + 1 / math.sin(-2.0)),
+        (transforms.Cosecant(clip=0.05), -0.05),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_transforms_of_two_latents(transform: transforms.Transform, expected: float) -> None:
+    z_BMJ = torch.tensor([[[1.5, -2.0]]], dtype=torch.float64)
+    assert transform(z_BMJ).shape == (1, 1, 1)
+    assert transform(z_BMJ).item() == pytest.approx(expected)
+
+
+def test_discrete_targets_know_their_spacing() -> None:
+    assert LatentFunction().spacing == 5.0
+    assert LatentFunction(transforms.Floor(10.0)).spacing == 10.0
+    assert LatentFunction(transforms.Sign()).spacing == 2.0
+    assert LatentFunction(transforms.Identity()).spacing is None
+    noisy = LatentFunction(transforms.Floor(10.0), noise_sd=1.0)
+    assert noisy.spacing is None
+    assert noisy.name == "noisy floor"
+    assert Steps().spacing is None
+    assert Steps(noise_sd=0.0).spacing == 2.0
+    clean = at(LatentFunction(transforms.Floor(10.0)), 0.1)
+    assert_mean((at(noisy, 0.1) - clean).square()[:, 0], 1.0)  # the same latents come from the same generator
+
+
+def test_sinusoids_have_the_moments_of_their_ranges() -> None:
+    points = Sinusoid().draw(NUM_TASKS, 2, task_generator(0, "train"))
+    mean_square = (5**3 - 0.1**3) / (3 * 4.9)
+    assert_mean(points.y[:, 0, 0], 0.0)
+    assert_mean(points.y[:, 0, 0].square(), mean_square * (0.5 + 1e-4))
+    assert stats.kstest(points.x[:, 0, 0].numpy(), stats.uniform(-5, 10).cdf).pvalue > 1e-3
+    period = at(Sinusoid(frequency=(2, 2), noise=FixedNoise(0.0)), 0.3, 0.3 + math.pi / 2, 0.3 + math.pi)
+    assert torch.allclose(period[:, 0], -period[:, 1], atol=1e-5)
+    assert torch.allclose(period[:, 0], period[:, 2], atol=1e-5)
+
+
+def test_only_test_tasks_are_out_of_range() -> None:
+    family = Sinusoid(test_x_range=(-5, 10))
+    largest = {
+        split: float(family.draw(500, 10, task_generator(0, "x"), split=split).x.max()) for split in get_args(SplitName)
+    }
+    assert max(largest["train"], largest["val"]) <= 5
+    assert largest["test"] > 9.9
+    assert family.picture_range == (-5, 10)
+
+
+@pytest.mark.parametrize(
+    ("noise", "sd"),
+    [
+        (RelativeNoise(), lambda amplitude, place: 0.01 * amplitude),
+        (FixedNoise(0.2), lambda amplitude, place: 0.2),
+        (MixedNoise(), lambda amplitude, place: 0.1 * place),
+        (ExponentialNoise(), lambda amplitude, place: 0.5),
+    ],
+    ids=["relative", "fixed", "mixed", "exponential"],
+)
+def test_noise_has_its_scale(noise: Noise, sd: Callable[[float, float], float]) -> None:
+    amplitude, phase, x = 3.0, 0.5, -2.0
+    family = Sinusoid((amplitude, amplitude), frequency=(1, 1), phase=(phase, phase), noise=noise)
+    residuals = at(family, x)[:, 0] - amplitude * math.sin(x + phase)
+    mean = 0.5 if isinstance(noise, ExponentialNoise) else 0.0
+    assert_mean(residuals, mean)
+    assert_mean((residuals - mean).square(), sd(amplitude, abs(x + phase)) ** 2)
+    assert (residuals.min() >= -1e-6) == (mean > 0)
+
+
+def test_tangents_are_clipped() -> None:
+    y = Tangent().draw(1000, 10, task_generator(0, "train")).y
+    assert y.abs().max() == 10.0
+    assert 0.05 < float((y.abs() == 10.0).float().mean()) < 0.4
+    family = Tangent((1, 1), frequency=(1, 1), phase=(0, 0), noise=FixedNoise(0.0))
+    assert at(family, 1.0)[0, 0].item() == pytest.approx(math.tan(1.0))
+
+
+def test_steps_start_low_and_alternate() -> None:
+    points = Steps(noise_sd=0.0).curves(500, 0, 400, task_generator(0, "pictures"))
+    assert points is not None
+    y_BM = points.y[..., 0]
+    assert set(y_BM.unique().tolist()) == {-1.0, 1.0}
+    assert (y_BM[:, points.x[0, :, 0] < -2.5] == -1).all()
+    assert (y_BM[:, points.x[0, :, 0] > 2.5] == 1).all()  # three switches, all of them passed
+    changes_B = (y_BM.diff(dim=1) != 0).sum(dim=1)
+    assert set(changes_B.tolist()) <= {1, 3}  # two switches between two points of the grid cannot be seen
+    assert (changes_B == 3).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("x", [-1.0, 0.6, 2.0])
+def test_steps_have_the_parity_of_uniform_switches(x: float) -> None:
+    passed = (x + 2.5) / 5
+    y_B = at(Steps(), x)[:, 0]
+    assert_mean(y_B, -((1 - 2 * passed) ** 3))
+    assert_mean((y_B - y_B.sign()).square(), 0.03**2)
+
+
+def test_constants_are_constant() -> None:
+    points = Constant().draw(NUM_TASKS, 3, task_generator(0, "train"))
+    assert (points.y == points.y[:, :1]).all()
+    assert points.x.shape[-1] == 2
+    assert stats.kstest(points.y[:, 0, 0].numpy(), "uniform").pvalue > 1e-3
+
+
+def test_pacoh_sinusoid_has_its_moments() -> None:
+    x = 0.8
+    y_B = at(PacohSinusoid(), x)[:, 0]
+    wave, shrink = math.sin(1.5 * x), math.exp(-0.5 * 0.15**2)
+    assert_mean(y_B, 0.5 * x + 5 + shrink * wave)
+    square = (1 - math.cos(3 * x) * math.exp(-0.5 * 0.3**2)) / 2  # of sin(1.5 (x - s))
+    wave_variance = (1 + 0.6**2 / 12) * square - (shrink * wave) ** 2
+    assert_mean((y_B - y_B.mean()).square(), (0.2 * x) ** 2 + 0.1**2 + 0.1**2 + wave_variance)
+
+
+def test_pacoh_cauchy_has_its_moments() -> None:
+    family = PacohCauchy()
+    x_BM2 = torch.tensor([[-1.0, -1.0], [-1.0, 0.0]]).expand(NUM_TASKS, -1, -1)
+    y_BM = family.targets(x_BM2, task_generator(0, "targets"))[..., 0]
+    residuals_BM = y_BM - family.common_mean(x_BM2)[..., 0]
+    assert family.common_mean(x_BM2)[0, 0].item() == pytest.approx(6 / math.pi + 3 / (math.pi * 19) + 1)
+    assert_mean(residuals_BM[:, 0], 0.0)
+    assert_mean(residuals_BM[:, 0].square(), 0.2**2 + 0.05**2)
+    assert_mean(residuals_BM.prod(dim=1), 0.2**2 * math.exp(-1.0))
+    x = family.draw(NUM_TASKS, 1, task_generator(0, "train")).x[:, 0, 1].numpy()
+    assert stats.kstest(x, stats.truncnorm(-3, 2, scale=2.5).cdf).pvalue > 1e-3
+
+
+def test_random_scale_processes_have_their_moments() -> None:
+    assert_mean(at(RandomScaleProcess(), 0.5)[:, 0].square(), (1 - 0.1**3) / (3 * 0.9) + 0.02**2)
+    y_BM = at(RandomScaleProcess((0.3, 0.3), scale=(0.5, 0.5)), 0.0, 0.3)
+    assert_mean(y_BM.prod(dim=1), 0.25 * math.exp(-0.5))
+
+
+def test_many_points_close_together_are_drawn_exactly() -> None:
+    x_BM1 = torch.linspace(0, 1e-3, 50)[:, None].expand(20, -1, -1)
+    y_BM = LatentFunction(transforms.Identity()).targets(x_BM1, task_generator(0, "targets"))[..., 0]
+    assert (y_BM - y_BM[:, :1]).abs().max() < 0.02
+
+
+def test_the_digest_tells_settings_apart() -> None:
+    assert LatentFunction().digest == LatentFunction(transforms.Floor(5.0)).digest
+    others = [LatentFunction(transforms.Floor(4.0)), LatentFunction(lengthscale=1.0), LatentFunction(transforms.Sign())]
+    others += [Sinusoid(), Sinusoid(noise=FixedNoise()), Sinusoid(noise=MixedNoise()), Tangent()]
+    assert len({family.digest for family in [LatentFunction(), *others]}) == len(others) + 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Sinusoid((5, 0.1)), r"amplitude=\[5, 0.1\] must be \[low, high\]"),
+        (lambda: Sinusoid((-1, 1)), r"amplitude=\[-1, 1\] must be"),
+        (lambda: Sinusoid(x_range=(0, math.nan)), r"x_range=\[0, nan\]"),
+        (lambda: Sinusoid(noise=FixedNoise(-0.1)), r"scale=-0.1 must be at least 0"),
+        (lambda: Tangent(clip=0), "clip=0 must be positive"),
+        (lambda: LatentFunction(latent_dim=0), "latent_dim=0 must be at least 1"),
+        (lambda: LatentFunction(lengthscale=0.0), "lengthscale=0.0 must be positive"),
+        (lambda: LatentFunction(transforms.Floor(0)), "step=0 must be positive"),
+        (lambda: Steps(noise_sd=-1), "noise_sd=-1 must be at least 0"),
+        (lambda: Steps(switch_range=(1, -1)), r"switch_range=\[1, -1\]"),
+        (lambda: Constant(0), "input_dim=0 must be at least 1"),
+        (lambda: PacohCauchy(noise_sd=math.inf), "noise_sd=inf"),
+        (lambda: RandomScaleProcess((0, 1)), r"lengthscale=\[0, 1\]"),
+    ],
+)
+def test_bad_settings_are_refused(make: Callable[[], TaskFamily], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
