@@ -120,7 +120,8 @@ class JointGaussians:
 
     Args:
         means_SBQY: Means.
-        covariances_SBYQQ: Covariances of the queries, positive definite; target dimensions are independent.
+        covariances_SBYQQ: Covariances of the queries, positive definite, of any leading shape that broadcasts to the
+            means; target dimensions are independent.
         log_weights_SB: Weights of the components; None: equal. Normalised here.
         sampled: As in `GaussianMixture`.
     """
@@ -156,6 +157,7 @@ class JointGaussians:
     def sample(self, num_samples: int, *, joint: bool = True, generator: Generator | None = None) -> Tensor:
         """Draws [D, B, Q, Y], joint whatever is asked."""
         factors = torch.linalg.cholesky(self.covariances_SBYQQ)
+        factors = factors.expand(*self.means_SBQY.mT.shape, -1)
         chosen_DB = choose_components(self.log_weights_SB, num_samples, generator)
         tasks_B = torch.arange(chosen_DB.shape[1], device=chosen_DB.device)
         means_DBQY, factors_DBYQQ = self.means_SBQY[chosen_DB, tasks_B], factors[chosen_DB, tasks_B]
