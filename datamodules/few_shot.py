@@ -21,7 +21,7 @@ from .devices import replicas, unfinished_steps
 from .tasks.base import TaskSource
 from .tasks.fixed_sets import PICTURE_QUERIES, FixedSets, ScoredTasks
 from .tasks.scaling import estimate_scaling
-from .tasks.streams import ScoredBatches, TaskLoader, TaskStream, scored_loader
+from .tasks.streams import GivenBatches, ScoredBatches, TaskLoader, TaskStream, scored_loader
 from .text.streams import loader_options
 
 
@@ -175,8 +175,7 @@ class FewShotData(L.LightningDataModule):
                 f"{self.tasks.name} has nothing to predict: galley predict answers the rows without targets of a table "
                 "(data.init_args.tasks: datamodules.tasks.TabularTasks)"
             )
-        mine = batches[self._replica :: self._replicas]
-        return DataLoader(mine, **self._loader_options(0))  # type: ignore[arg-type]  # a list is a dataset too
+        return DataLoader(GivenBatches(batches[self._replica :: self._replicas]), **self._loader_options(0))
 
     def picture_tasks(self) -> FewShotTasks:
         """A few tasks with the most support points, their queries along x where the source has such tasks."""

@@ -6,7 +6,7 @@ Letters: B tasks.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,3 +141,17 @@ def scored_loader(batches: ScoredBatches, replica: int, **options: Any) -> DataL
     if batches.num_replicas > 1:
         sampler = DistributedSampler(batches, batches.num_replicas, replica, shuffle=False)
     return DataLoader(batches, sampler=sampler, **options)
+
+
+@dataclass
+class GivenBatches(IterableDataset[FewShotTasks]):
+    """Batches that are there, in order. No list: Lightning would share a list among the devices once more.
+
+    Attributes:
+        batches: The batches of one replica.
+    """
+
+    batches: Sequence[FewShotTasks]
+
+    def __iter__(self) -> Iterator[FewShotTasks]:
+        yield from self.batches

@@ -292,8 +292,15 @@ def test_many_points_close_together_are_drawn_exactly() -> None:
 
 def test_the_digest_tells_settings_apart() -> None:
     assert LatentFunction().digest == LatentFunction(transforms.Floor(5.0)).digest
-    others = [LatentFunction(transforms.Floor(4.0)), LatentFunction(lengthscale=1.0), LatentFunction(transforms.Sign())]
-    others += [Sinusoid(), Sinusoid(noise=FixedNoise()), Sinusoid(noise=MixedNoise()), Tangent()]
+    others = [
+        LatentFunction(transforms.Floor(4.0)),
+        LatentFunction(transforms.Sign()),
+        LatentFunction(lengthscale=1.0),
+        Sinusoid(),
+        Sinusoid(noise=FixedNoise()),
+        Sinusoid(noise=MixedNoise()),
+        Tangent(),
+    ]
     assert len({family.digest for family in [LatentFunction(), *others]}) == len(others) + 1
 
 
