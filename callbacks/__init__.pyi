@@ -1,3 +1,4 @@
+from .calibration_picture import CalibrationPicture as CalibrationPicture
 from .finite_loss import FiniteLoss as FiniteLoss
 from .gradient_norm import GradientNorm as GradientNorm
 from .inference_cost import InferenceAwareCost as InferenceAwareCost
@@ -6,7 +7,9 @@ from .loss_picture import LossPicture as LossPicture
 from .meter import Meter as Meter
 from .metrics_csv import MetricsCsv as MetricsCsv
 from .prediction_writer import PredictionWriter as PredictionWriter
+from .predictive_pictures import PredictivePictures as PredictivePictures
 from .progress import Progress as Progress
 from .random_state import RandomState as RandomState
 from .run_folder import RunFolder as RunFolder
+from .support_curve import SupportCurve as SupportCurve
 from .task_scores import TaskScores as TaskScores

@@ -25,3 +25,15 @@ def log_report(logger: Logger, folder: Path, name: str) -> None:
     elif isinstance(logger, MLFlowLogger):
         for path in (folder / f"{name}.json", page, picture):
             logger.experiment.log_artifact(logger.run_id, str(path))
+
+
+def log_picture(logger: Logger, path: Path, name: str, *, step: int) -> None:
+    """Hand a PNG to TensorBoard, Weights & Biases or MLflow, under a name and at a step of training."""
+    if isinstance(logger, TensorBoardLogger):
+        from matplotlib.image import imread
+
+        logger.experiment.add_image(name, imread(path), global_step=step, dataformats="HWC")
+    elif isinstance(logger, WandbLogger):
+        logger.log_image(name, [str(path)], step=step)
+    elif isinstance(logger, MLFlowLogger):
+        logger.experiment.log_artifact(logger.run_id, str(path))
