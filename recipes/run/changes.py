@@ -33,6 +33,7 @@ FREE = (  # where, how long and how closely watched a run is; the numbers it com
     "model.init_args.compile",
     "model.init_args.init_from",
     "model.init_args.predict",
+    "model.init_args.num_samples",
     "model.init_args.encoder.init_args.attention",
     "model.init_args.encoder.init_args.attention.*",
     "data.init_args.micro_batch_size",
@@ -41,12 +42,17 @@ FREE = (  # where, how long and how closely watched a run is; the numbers it com
     "data.init_args.*folder*",
     "data.init_args.*.paths",  # moved data: whether they are the same is for the data module to say, by their digest
     "data.init_args.tokenizer.init_args.path",
+    "data.init_args.tasks.init_args.path",
     "data.init_args.predict*",
+    "data.init_args.num_test_tasks",
+    "data.init_args.test_support",
+    "data.init_args.eval_batch_size",
 )
 FIXED = (  # another value makes another model, or other data: nothing could go on
     "seed_everything",
     "model.class_path",
     "model.init_args.encoder.*class_path",
+    "model.init_args.learner*",
     "*.vocab_size",
     "*.pad_vocab_to",
     "*.dim",
@@ -58,6 +64,12 @@ FIXED = (  # another value makes another model, or other data: nothing could go 
     "data.init_args.seed",
     "data.init_args.corpus*",
     "data.init_args.tokenizer*",
+    "data.init_args.tasks*",
+    "data.init_args.eval_seed",
+    "data.init_args.num_support*",
+    "data.init_args.num_query",
+    "data.init_args.num_train_tasks",
+    "data.init_args.standardize",
 )
 
 TRAINING = (  # neither shapes the weights nor gives them their meaning: nothing to an evaluation

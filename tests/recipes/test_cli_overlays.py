@@ -1,4 +1,4 @@
-"""Every overlay runs: two steps of a tiny recipe, on this machine's processor whatever the overlay asks for."""
+"""Every overlay that no family owns runs: two steps of a tiny recipe, on this processor whatever the overlay asks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from callbacks.metrics_csv import read_metrics
 from recipes.__main__ import main
 from recipes.config.files import REPOSITORY, overlays
 
-OVERLAYS = [path.relative_to(REPOSITORY).as_posix() for path in overlays() if path.parent.name.startswith("_")]
+OVERLAYS = [name for path in overlays() if (name := path.relative_to(REPOSITORY).as_posix()).startswith("yaml/_")]
 TRACKERS = {"wandb": "wandb", "mlflow": "mlflow"}
 HERE = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.precision=32-true", "--trainer.max_steps=2")
 WRITES = {"csv": "csv/metrics.csv", "tensorboard": "tensorboard/events.*", "profile": "*profile*"}

@@ -44,11 +44,13 @@ def test_overlay_lies_over_every_recipe(name: str, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("name", [name for name in OVERLAYS if not name.startswith("yaml/_")])
 def test_family_overlay_lies_over_its_family(name: str) -> None:
-    family = [recipe for recipe in RUNNABLE if Path(recipe).parent == Path(name).parent]
+    family = [recipe for recipe in RUNNABLE if Path(recipe).parts[1] == Path(name).parts[1]]
     assert family
     for recipe in family:
         composed = compose(["-c", recipe, "-c", name])
         assert composed.problems + check_run(composed.tree, "fit") == []
+    assert {"What", "Use", "Needs", "Limits"} <= set(header(REPOSITORY / name))
+    assert f"-c {name}" in header(REPOSITORY / name)["Use"]
 
 
 def test_overlays_that_the_command_line_promises_are_there() -> None:
