@@ -6,7 +6,9 @@ Letters: B tasks, N support points, M points of a task, Q query points, T all ta
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
@@ -40,15 +42,10 @@ class TabularTasks(TaskSource):
         test_share: Share of the tasks that is for the test, if the names decide.
         min_rows: Tasks with fewer rows are left out; None: a task with one row is an error.
 
-    Attributes:
-        digest: SHA-256 of the file; there after `open`.
-
     Raises:
         ValueError: A column is named twice or not at all, or a number is out of range. The file itself is looked at by
             `open`.
     """
-
-    digest: str
 
     def __init__(
         self,
@@ -110,7 +107,13 @@ class TabularTasks(TaskSource):
         usable = self._usable(path)
         splits = self._splits_by_name(usable) if columns.splits is None else columns.splits
         self._tasks = {name: usable[splits[usable] == number] for number, name in enumerate(get_args(SplitName))}
-        self.digest = sha256_of(path)
+        self._content = sha256_of(path)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file's content and of how it is read, wherever it lies; there after `open`."""
+        read = [self.task, self.inputs, self.targets, self.split, self.val_share, self.test_share, self.min_rows]
+        return hashlib.sha256(json.dumps([self._content, *read]).encode()).hexdigest()
 
     def draw(self, num_tasks: int, num_points: int, generator: Generator, *, split: SplitName = "train") -> Points:
         """Tasks of the split, each as often as any other, and random labelled rows of each without replacement.
@@ -132,7 +135,7 @@ class TabularTasks(TaskSource):
         split: SplitName = "val" if len(self._tasks["val"]) else "train"
         return order_queries(self.draw(num_tasks, num_support + num_queries, generator, split=split), num_support)
 
-    def to_predict(self, *, num_tasks: int = 50, num_queries: int = 200) -> list[FewShotRows]:
+    def to_predict(self, *, num_tasks: int, num_queries: int) -> list[FewShotRows]:
         """The rows without targets, each with the labelled rows of its task; an empty list where no target is empty.
 
         Args:

@@ -1,4 +1,4 @@
-"""A ball that bounces over a wall, or is thrown back by it."""
+"""A ball that bounces over a trench, or falls into it."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ if TYPE_CHECKING:
 
 
 class BouncingBody(SimulatedBody):
-    """A ball is thrown level from a height of 1 m, spinning; how far has it come 1.2 s later?
+    """A ball is thrown level from a height of 1 m, spinning; how far has it come 1.6 s later?
 
-    It bounces on the floor, and meets a wall half a metre high: rising it clears the wall, falling it is thrown back,
-    and on the rounded top it may go anywhere. Nobody sees its mass (0.3 to 2 kg: air slows a light ball more), its
-    friction (0 to 0.6), its restitution (0.5 to 0.9), its spin (-30 to 30 rad/s), and the way to the wall (1 to 2 m).
+    It bounces along a floor in which there is a trench, 0.6 m wide and 1 m deep: a bounce before the edge carries it
+    over, else it falls in and stays. Nobody sees its mass (0.5 to 2 kg: air slows a light ball more), its friction (0.1
+    to 0.4), its restitution (0.4 to 0.75), its spin (-10 to 10 rad/s), and the way to the trench (0.6 to 2.2 m).
 
     The input is the speed of the throw in m/s, the target the distance in m.
     """
 
     name = "bouncing_body"
     hidden = {
-        "mass": (0.3, 2.0),
-        "friction": (0.0, 0.6),
-        "restitution": (0.5, 0.9),
-        "spin": (-30.0, 30.0),
-        "wall": (1.0, 2.0),
+        "mass": (0.5, 2.0),
+        "friction": (0.1, 0.4),
+        "restitution": (0.4, 0.75),
+        "spin": (-10.0, 10.0),
+        "edge": (0.6, 2.2),
     }
     speeds = (0.5, 4.0)
-    duration_s = 1.2
+    duration_s = 1.6
 
     def model_xml(self) -> str:
         return f"""
             <mujoco>
               <default><geom condim="3" contype="2" conaffinity="1" solimp="{SOLIMP}"/></default>
               <worldbody>
-                <geom type="plane" size="9 9 1"/>
-                <body name="wall"><geom type="capsule" fromto="0 0 0 0 0 0.5" size="0.05"/></body>
+                <geom type="plane" pos="0 0 -1" size="20 20 1"/>
+                <body name="near"><geom type="box" pos="-10 0 -0.5" size="10 1 0.5"/></body>
+                <body name="far"><geom type="box" pos="10.6 0 -0.5" size="10 1 0.5"/></body>
                 <body name="ball" pos="0 0 1">
                   <joint type="slide" axis="1 0 0" damping="0.1"/>
                   <joint type="slide" axis="0 0 1" damping="0.1"/>
@@ -52,12 +53,13 @@ class BouncingBody(SimulatedBody):
             </mujoco>"""
 
     def set_body(self, model: mujoco.MjModel, body: Mapping[str, float]) -> None:
-        ball, wall = model.body("ball").id, model.body("wall").id
+        ball = model.body("ball").id
         model.body_mass[ball] *= body["mass"]
         model.body_inertia[ball] *= body["mass"]
         model.geom_friction[:, 0] = body["friction"]
         model.geom_solref[:] = contact_solref(body["restitution"])
-        model.body_pos[wall, 0] = body["wall"]
+        for side in ("near", "far"):
+            model.body_pos[model.body(side).id, 0] = body["edge"]
 
     def launch(self, model: mujoco.MjModel, data: mujoco.MjData, body: Mapping[str, float], speed: float) -> None:
         data.qvel[:] = speed, 0.0, body["spin"]

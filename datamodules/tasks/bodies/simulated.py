@@ -11,6 +11,7 @@ import io
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 CHUNK = 50
 """Tasks that are simulated together: MuJoCo keeps every step of them in memory."""
+
+NUM_CURVES = 12
+CURVE_POINTS = 240
+"""Bodies for pictures, and launches of each."""
 
 
 class SimulatedBody(TaskSource):
@@ -67,7 +72,7 @@ class SimulatedBody(TaskSource):
         num_train_tasks: int = 2000,
         num_val_tasks: int = 500,
         num_test_tasks: int = 2000,
-        num_points: int = 20,
+        num_points: int = 16,
         noise: float = 0.05,
         seed: int = 17,
         num_threads: int = 2,
@@ -78,11 +83,16 @@ class SimulatedBody(TaskSource):
                 raise ValueError(f"{name}={value} must be at least 1")
         if not noise > 0:
             raise ValueError(f"noise={noise} must be above 0: bodies at rest would have a density without bound")
-        self.sizes: dict[SplitName, int] = dict(zip(get_args(SplitName), sizes.values(), strict=True))
+        self.sizes: dict[str, int] = dict(zip(get_args(SplitName), sizes.values(), strict=True))
         self.num_points = num_points
         self.noise = noise
         self.seed = seed
         self.num_threads = num_threads
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what decides the tasks, the version of MuJoCo included."""
+        return hashlib.sha256(f"{self._fingerprint()} {self.noise}".encode()).hexdigest()
 
     @abstractmethod
     def model_xml(self) -> str:
@@ -106,14 +116,17 @@ class SimulatedBody(TaskSource):
         if path.exists():
             return
         pool: dict[str, np.ndarray] = {}
-        for number, (split, num_tasks) in enumerate(self.sizes.items()):
+        sizes = {**self.sizes, "curves": NUM_CURVES}
+        for number, (split, num_tasks) in enumerate(sizes.items()):
             generator = np.random.default_rng([self.seed, number])
             bodies = self.bodies(num_tasks, generator)
-            places = (np.arange(self.num_points) + generator.random((num_tasks, self.num_points))) / self.num_points
+            num_points = CURVE_POINTS if split == "curves" else self.num_points
+            places = (np.arange(num_points) + generator.random((num_tasks, num_points))) / num_points
             x = self.speeds[0] + (self.speeds[1] - self.speeds[0]) * places
             pool |= {f"{split}_x": x, f"{split}_y": self.simulate(bodies, x, title=f"{self.name}: {split}")}
         buffer = io.BytesIO()
-        np.savez(buffer, **{name: values.astype(np.float32) for name, values in pool.items()})
+        arrays: dict[str, Any] = {name: values.astype(np.float32) for name, values in pool.items()}
+        np.savez(buffer, **arrays)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, buffer.getvalue())
 
@@ -128,21 +141,15 @@ class SimulatedBody(TaskSource):
             raise ValueError(f"{path}: the simulated tasks are not there: run `galley prepare` with the same settings")
         with np.load(path, allow_pickle=False) as pool:
             arrays = {name: torch.from_numpy(pool[name])[..., None] for name in pool.files}
-        self._pool = {split: (arrays[f"{split}_x"], arrays[f"{split}_y"]) for split in get_args(SplitName)}
+        self._pool = {name: (arrays[f"{name}_x"], arrays[f"{name}_y"]) for name in [*self.sizes, "curves"]}
 
     def draw(self, num_tasks: int, num_points: int, generator: Generator, *, split: SplitName = "train") -> Points:
         """Bodies of the split, each as often as any other, and random launches of each without replacement."""
-        x_TP, y_TP = self._pool[split]
-        tasks = draw_tasks(len(x_TP), num_tasks, generator)
-        points_BM, mask_BM = draw_rows(np.full(num_tasks, self.num_points), num_points, generator)
-        rows = torch.from_numpy(tasks)[:, None], torch.from_numpy(points_BM)
-        mask = torch.from_numpy(mask_BM)
-        y = y_TP[rows] + self.noise * torch.randn(num_tasks, num_points, 1, generator=generator)
-        return Points(x_TP[rows].masked_fill(~mask[..., None], 0.0), y.masked_fill(~mask[..., None], 0.0), mask)
+        return self._draw(split, num_tasks, num_points, generator)
 
     def curves(self, num_tasks: int, num_support: int, num_queries: int, generator: Generator) -> Points:
-        """Bodies of the test; a body has no more than `num_points` launches, the support taken out."""
-        return order_queries(self.draw(num_tasks, num_support + num_queries, generator, split="test"), num_support)
+        """Bodies of no split, launched at so many speeds that a curve can be drawn."""
+        return order_queries(self._draw("curves", num_tasks, num_support + num_queries, generator), num_support)
 
     def bodies(self, num_tasks: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
         """Hidden properties of some bodies: names and arrays float64[T]."""
@@ -171,6 +178,15 @@ class SimulatedBody(TaskSource):
         chunks = range(0, len(x), CHUNK)
         shown = track(chunks, description=title, disable=not title, transient=True)
         return np.concatenate([self._simulate_chunk(model, data, bodies, x, first) for first in shown])
+
+    def _draw(self, pool: str, num_tasks: int, num_points: int, generator: Generator) -> Points:
+        x_TP, y_TP = self._pool[pool]
+        tasks = draw_tasks(len(x_TP), num_tasks, generator)
+        points_BM, mask_BM = draw_rows(np.full(num_tasks, x_TP.shape[1]), num_points, generator)
+        rows, mask = (torch.from_numpy(tasks)[:, None], torch.from_numpy(points_BM)), torch.from_numpy(mask_BM)
+        y = y_TP[rows] + self.noise * torch.randn(num_tasks, num_points, 1, generator=generator)
+        filler = ~mask[..., None]
+        return Points(x_TP[rows].masked_fill(filler, 0.0), y.masked_fill(filler, 0.0), mask)
 
     def _simulate_chunk(
         self, model: mujoco.MjModel, data: list[Any], bodies: Mapping[str, np.ndarray], x: np.ndarray, first: int
@@ -206,15 +222,8 @@ class SimulatedBody(TaskSource):
         settings = {
             "mujoco": mujoco.__version__,
             "model": self.model_xml(),
-            "settings": [
-                self.hidden,
-                CONTACT_RATE,
-                self.speeds,
-                self.duration_s,
-                self.timestep_s,
-                self.num_points,
-                self.seed,
-            ],
-            "sizes": self.sizes,
+            "bodies": [self.hidden, CONTACT_RATE, self.seed],
+            "launches": [self.speeds, self.num_points, self.duration_s, self.timestep_s],
+            "sizes": [self.sizes, NUM_CURVES, CURVE_POINTS],
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
