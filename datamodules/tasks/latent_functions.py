@@ -9,6 +9,8 @@ import math
 
 from torch import Generator, Tensor
 
+from modules.contracts import Predictive
+
 from .base import SplitName, TaskFamily
 from .draws import check_at_least, check_positive, gaussian_process, normal
 from .transforms import Floor, Transform
@@ -64,3 +66,20 @@ class LatentFunction(TaskFamily):
         z_BMJ = gaussian_process(x, self.lengthscale, self.variance, self.latent_dim, generator)
         y_BM1 = self.transform(z_BMJ).float()
         return y_BM1 + self.noise_sd * normal(tuple(y_BM1.shape), generator) if self.noise_sd else y_BM1
+
+    def oracle(
+        self,
+        support_x: Tensor,
+        support_y: Tensor,
+        support_mask: Tensor,
+        query_x: Tensor,
+        *,
+        num_samples: int = 1000,
+        generator: Generator | None = None,
+    ) -> Predictive | None:
+        """Known for the identity, and of one latent without noise for floor, sign, |z| and z^2."""
+        from .oracles import latent_oracle
+
+        return latent_oracle(
+            self, support_x, support_y, support_mask, query_x, num_samples=num_samples, generator=generator
+        )

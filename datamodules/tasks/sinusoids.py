@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from modules.contracts import Predictive
+
 from .base import SplitName, TaskFamily
 from .draws import Range, check_positive, check_range, uniform
 from .noise import Noise, RelativeNoise
@@ -76,6 +78,28 @@ class Sinusoid(TaskFamily):
         phase_B11 = uniform(self.phase, one_each, generator)
         noise_BM1 = self.noise.draw(amplitude_B11, x + phase_B11, generator)
         return amplitude_B11 * self._wave(frequency_B11 * x + phase_B11) + noise_BM1
+
+    def oracle(
+        self,
+        support_x: Tensor,
+        support_y: Tensor,
+        support_mask: Tensor,
+        query_x: Tensor,
+        *,
+        num_samples: int = 1000,
+        generator: Generator | None = None,
+    ) -> Predictive | None:
+        """Weighted draws, where the noise is `RelativeNoise`; else None."""
+        from .oracles import SineTasks, sinusoid_oracle
+
+        if type(self) is not Sinusoid or not isinstance(self.noise, RelativeNoise) or not self.noise.share:
+            return None
+        mask_BN = support_mask.double()
+        y_BN = support_y[..., 0].double() * mask_BN
+        tasks = SineTasks(
+            support_x[..., 0].double(), y_BN, mask_BN, self.amplitude, self.frequency, self.phase, self.noise.share
+        )
+        return sinusoid_oracle(tasks, query_x, num_samples=num_samples, generator=generator)
 
     def _wave(self, angle_BM1: Tensor) -> Tensor:
         return torch.sin(angle_BM1)

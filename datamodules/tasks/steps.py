@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from modules.contracts import Predictive
+
 from .base import SplitName, TaskFamily
 from .draws import Range, check_at_least, check_range, normal, uniform
 
@@ -55,6 +57,31 @@ class Steps(TaskFamily):
         passed_BM1 = (x > switches_B1N).sum(dim=-1, keepdim=True)
         levels_BM1 = 2.0 * (passed_BM1 % 2) - 1
         return levels_BM1 + self.noise_sd * normal(tuple(x.shape), generator)
+
+    def oracle(
+        self,
+        support_x: Tensor,
+        support_y: Tensor,
+        support_mask: Tensor,
+        query_x: Tensor,
+        *,
+        num_samples: int = 1000,
+        generator: Generator | None = None,
+    ) -> Predictive | None:
+        """Exact; None without noise."""
+        from .oracles import StepsOracle
+
+        if not self.noise_sd:
+            return None
+        return StepsOracle(
+            support_x,
+            support_y,
+            support_mask,
+            query_x,
+            num_switches=self.num_switches,
+            switch_range=self.switch_range,
+            noise_sd=self.noise_sd,
+        )
 
 
 class Constant(TaskFamily):

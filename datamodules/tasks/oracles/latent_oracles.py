@@ -1,0 +1,104 @@
+"""Oracles of `LatentFunction`: what is known of z at the support, then z at the queries, then y.
+
+Letters: E edges, P patterns, B tasks, N support points, Q query points, X input width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Generator, Tensor
+
+from modules.contracts import Predictive
+
+from ..transforms import Absolute, Floor, Identity, Sign, Square
+from .folded import Folded
+from .latent_gp import LatentGp
+from .sign_patterns import sign_patterns
+from .staircase import Staircase
+from .truncated import truncated_draws
+
+if TYPE_CHECKING:
+    from ..latent_functions import LatentFunction
+
+
+def latent_oracle(
+    tasks: LatentFunction,
+    support_x_BNX: Tensor,
+    support_y_BN1: Tensor,
+    mask_BN: Tensor,
+    query_x_BQX: Tensor,
+    *,
+    num_samples: int,
+    generator: Generator | None,
+) -> Predictive | None:
+    """The Bayes-optimal predictive, or None where it is not known.
+
+    It is an exact Gaussian process for the identity, with noise or without; weighted draws for floor and sign; and a
+    sum over sign patterns for |z| and z^2, the last four of one latent and without noise.
+
+    Args:
+        tasks: The family.
+        support_x_BNX: Inputs.
+        support_y_BN1: Targets.
+        mask_BN: bool, which support points are real.
+        query_x_BQX: Inputs.
+        num_samples: Draws, where there are some.
+        generator: Their source.
+    """
+
+    def latent(x_BNX: Tensor, real_BN: Tensor, asked_BQX: Tensor) -> LatentGp:
+        return LatentGp(
+            x_BNX,
+            real_BN,
+            asked_BQX,
+            lengthscale=tasks.lengthscale,
+            variance=tasks.variance * tasks.latent_dim,  # of the sum of all latents
+            noise_variance=tasks.noise_sd**2,
+        )
+
+    gp, transform = latent(support_x_BNX, mask_BN, query_x_BQX), tasks.transform
+    if isinstance(transform, Identity):
+        return gp.given(support_y_BN1[None, ..., 0].double())
+    if tasks.latent_dim > 1 or tasks.noise_sd:
+        return None
+    if isinstance(transform, Sign):
+        return staircase(gp, support_y_BN1, torch.zeros(1), -1.0, 2.0, num_samples, generator)
+    if isinstance(transform, Floor):
+        end = math.ceil(9 * tasks.variance**0.5)
+        edges_E, lowest = torch.arange(-end, end + 1), -transform.step * (end + 1)
+        return staircase(gp, support_y_BN1, edges_E, lowest, transform.step, num_samples, generator)
+    if not isinstance(transform, (Absolute, Square)):
+        return None
+
+    def joint_log_prob(root_BQ: Tensor, asked_BQ: Tensor) -> Tensor:
+        x_BMX, real_BM = torch.cat([support_x_BNX, query_x_BQX], dim=1), torch.cat([mask_BN, asked_BQ], dim=1)
+        everything = latent(x_BMX, real_BM, x_BMX[:, :0])
+        logs_PB = sign_patterns(everything.covariance_BNN, torch.cat([root_BN, root_BQ], 1), real_BM, x_BMX[..., 0])[1]
+        return logs_PB.logsumexp(dim=0) - support_logs_PB.logsumexp(dim=0)
+
+    power = 2 if isinstance(transform, Square) else 1
+    root_BN = support_y_BN1[..., 0].double().clamp(min=0) ** (1 / power)
+    values_PBN, support_logs_PB = sign_patterns(gp.covariance_BNN, root_BN, mask_BN, support_x_BNX[..., 0])
+    return Folded(gp.given(values_PBN, support_logs_PB), power, joint_log_prob=joint_log_prob)
+
+
+def staircase(
+    gp: LatentGp,
+    support_y_BN1: Tensor,
+    edges_E: Tensor,
+    lowest: float,
+    jump: float,
+    num_samples: int,
+    generator: Generator | None,
+) -> Staircase:
+    """z lies between two edges at each support point: weighted draws of it there. See `Staircase` for the arguments."""
+    ends = torch.nn.functional.pad(edges_E.double(), (1, 1), value=gp.far)
+    ends[0] = -gp.far
+    step_BN = ((support_y_BN1[..., 0].double() - lowest) / jump).round().long().clamp(0, len(edges_E))
+    low_BN = torch.where(gp.mask_BN, ends[step_BN], -gp.far)
+    high_BN = torch.where(gp.mask_BN, ends[step_BN + 1], gp.far)
+    draws_SBN, log_weights_SB = truncated_draws(gp.covariance_BNN, low_BN, high_BN, num_samples, generator)
+    return Staircase(gp.given(draws_SBN, log_weights_SB, sampled=True), edges_E, lowest=lowest, jump=jump)
