@@ -54,19 +54,20 @@ class Coregionalization(nn.Module):
     Args:
         latent_dim: J.
         rank: K; 0: independent latents, 1: the published model.
+        scale: Where v and the squares of W start, about.
         noise: Where the diagonal of D starts, above `NOISE_FLOOR`.
     """
 
-    def __init__(self, latent_dim: int, *, rank: int, noise: float) -> None:
+    def __init__(self, latent_dim: int, *, rank: int, scale: float, noise: float) -> None:
         super().__init__()
         self.loadings_JK: Tensor
         if rank:
-            self.loadings_JK = nn.Parameter(torch.randn(latent_dim, rank))
+            self.loadings_JK = nn.Parameter(scale**0.5 * torch.randn(latent_dim, rank))
         else:  # no parameter, for which DDP would wait
             self.register_buffer("loadings_JK", torch.empty(latent_dim, 0), persistent=False)
         # equal v make equal eigenvalues, at which eigenvectors have no gradient
-        raw_v_J = torch.randn(latent_dim) if rank else torch.full((latent_dim,), inverse_softplus(1.0))
-        self.raw_v_J = nn.Parameter(raw_v_J)
+        spread_J = torch.randn(latent_dim) if rank else torch.zeros(latent_dim)
+        self.raw_v_J = nn.Parameter(spread_J + inverse_softplus(scale))
         self.raw_noise_J = nn.Parameter(torch.full((latent_dim,), inverse_softplus(noise - NOISE_FLOOR)))
 
     @property

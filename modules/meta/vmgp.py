@@ -30,10 +30,12 @@ from .posterior_sites import GaussianSites
 from .vmgp_objectives import negative_elbo, negative_importance_bound, negative_query_likelihood
 
 KERNEL_WIDTH = 10
+INITIAL_SIGMA = 0.1
+"""In scaled units; from a higher start, peaks of the predictive stay blurred for thousands of steps."""
 VARIANCE_FLOOR = 1e-4
 """Of the observation noise, in scaled units: a density has no bound where targets are discrete."""
-DECODED_AT_ONCE = 2**17
-"""Latent vectors that `predict` holds and decodes together: some 50 MB of hidden layer."""
+DECODED_AT_ONCE = 2**15
+"""Latent vectors that `predict` holds and decodes together: some 5 MB of hidden layer, which caches hold."""
 
 Network = Callable[[int, int], nn.Module]
 """Builds a network from the widths of its input and output; it works on the last dimension."""
@@ -92,13 +94,13 @@ class Vmgp(FewShotLearner):
         self.prior = LatentPrior(
             kernel(input_dim) if kernel else _deep_kernel(input_dim),
             mean=(mean or _constant)(input_dim, latent_dim),
-            latents=Coregionalization(latent_dim, rank=rank, noise=0.1),
+            latents=Coregionalization(latent_dim, rank=rank, scale=1.0, noise=0.1),
         )
         self.decoder = (decoder or MultilayerPerceptron)(latent_dim, output_dim)
         self.posterior = _posterior(posterior, input_dim, output_dim, latent_dim, rank, encoder or MultilayerPerceptron)
         self.raw_sigma_Y: nn.Parameter | None = None
         if isinstance(sigma, str):
-            self.raw_sigma_Y = nn.Parameter(torch.full((output_dim,), inverse_softplus(0.3)))
+            self.raw_sigma_Y = nn.Parameter(torch.full((output_dim,), inverse_softplus(INITIAL_SIGMA)))
         else:
             self.register_buffer("fixed_variance_Y", torch.full((output_dim,), sigma**2), persistent=False)
 
@@ -157,8 +159,10 @@ class Vmgp(FewShotLearner):
     def _decoded(self, draw: LatentSampler, query_x: Tensor, num_samples: int, generator: Generator | None) -> Tensor:
         """Decoded draws [S, B, Q, Y], some samples at a time, so that no more than these are held."""
         at_once = max(1, DECODED_AT_ONCE // max(1, query_x.shape[:2].numel()))
-        sizes = [min(at_once, num_samples - start) for start in range(0, num_samples, at_once)]
-        return torch.cat([self.decoder(draw(size, generator)) for size in sizes])
+        decoded_SBQY = query_x.new_empty(num_samples, *query_x.shape[:2], self.output_dim)
+        for chunk in decoded_SBQY.split(at_once):  # small results kept between large buffers would scatter the heap
+            chunk.copy_(self.decoder(draw(len(chunk), generator)))
+        return decoded_SBQY
 
 
 def _check(posterior: str, covariance: str, sigma: str | float, latent_dim: int, num_draws: int) -> None:
@@ -190,5 +194,5 @@ def _posterior(
     return FreePosterior(
         encoder(input_dim + output_dim, latent_dim + input_dim),
         kernel=Rbf(input_dim),
-        latents=Coregionalization(latent_dim, rank=rank, noise=0.1),
+        latents=Coregionalization(latent_dim, rank=rank, scale=0.1, noise=0.01),  # labels tell more than no labels
     )
