@@ -19,10 +19,13 @@ from modules.contracts import FewShotProblem, FewShotTasks, Predictive, Scaling
 
 from .devices import replicas, unfinished_steps
 from .tasks.base import TaskSource
-from .tasks.fixed_sets import PICTURE_QUERIES, FixedSets, ScoredTasks
+from .tasks.fixed_sets import FixedSets, ScoredTasks
 from .tasks.scaling import estimate_scaling
 from .tasks.streams import GivenBatches, ScoredBatches, TaskLoader, TaskStream, scored_loader
 from .text.streams import loader_options
+
+PREDICTION_QUERIES = 200
+"""Most rows of a task that are predicted in one batch."""
 
 
 class FewShotData(L.LightningDataModule):
@@ -169,7 +172,7 @@ class FewShotData(L.LightningDataModule):
         Raises:
             ValueError: It has nothing.
         """
-        batches = self.tasks.to_predict(num_tasks=self.eval_batch_size, num_queries=PICTURE_QUERIES)
+        batches = self.tasks.to_predict(num_tasks=self.eval_batch_size, num_queries=PREDICTION_QUERIES)
         if not batches:
             raise ValueError(
                 f"{self.tasks.name} has nothing to predict: galley predict answers the rows without targets of a table "

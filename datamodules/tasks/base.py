@@ -86,7 +86,7 @@ class TaskSource(ABC):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what decides the tasks: the class and its settings. A source that reads files sets its own."""
+        """SHA-256 of what decides the tasks: class and settings, not the name. Sources that read files set their own."""
         return hashlib.sha256(json.dumps(_settings(self), sort_keys=True).encode()).hexdigest()
 
 
@@ -127,5 +127,5 @@ def _settings(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_settings(item) for item in value]
-    public = {name: _settings(item) for name, item in vars(value).items() if not name.startswith("_")}
+    public = {name: _settings(item) for name, item in vars(value).items() if name[0] != "_" and name != "name"}
     return {**public, "class": type(value).__name__}

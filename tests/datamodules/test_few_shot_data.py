@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
@@ -160,6 +161,18 @@ def test_support_grows_and_queries_stay() -> None:
     assert torch.equal(two.query_x, seven.query_x)
     assert none.num_points == 40 * 5
     assert seven.num_points == 40 * 12
+
+
+def test_training_without_support() -> None:
+    tasks = next(iter(made(num_support=0).train_dataloader()))
+    assert tasks.support_x.shape == (6, 0, 1)
+    assert tasks.support_mask.shape == (6, 0)
+    assert tasks.num_points == 30
+
+
+def test_streams_reach_processes_that_share_nothing() -> None:
+    stream = stream_of(made(num_train_tasks=8))
+    assert_equal(pickle.loads(pickle.dumps(stream)).batch(3), stream.batch(3))
 
 
 def test_unequal_support_is_masked_zero_and_no_query() -> None:

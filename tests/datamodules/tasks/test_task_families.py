@@ -292,6 +292,7 @@ def test_many_points_close_together_are_drawn_exactly() -> None:
 
 def test_the_digest_tells_settings_apart() -> None:
     assert LatentFunction().digest == LatentFunction(transforms.Floor(5.0)).digest
+    assert Sinusoid().digest == Sinusoid(name="sine").digest
     others = [
         LatentFunction(transforms.Floor(4.0)),
         LatentFunction(transforms.Sign()),
