@@ -86,7 +86,7 @@ class TaskSource(ABC):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what decides the tasks: class and settings, not the name. Sources that read files set their own."""
+        """SHA-256 of what decides the tasks: class and settings, not the name. Sources with files set their own."""
         return hashlib.sha256(json.dumps(_settings(self), sort_keys=True).encode()).hexdigest()
 
 
