@@ -44,7 +44,7 @@ class Alpaca(FewShotLearner):
         *,
         network: Callable[[int, int], nn.Module] | None = None,
         feature_dim: int = 32,
-        noise: float = 0.1,
+        noise: float = 0.03,
         noise_floor: float = 1e-4,
     ) -> None:
         super().__init__(input_dim, output_dim)
@@ -109,7 +109,7 @@ class Alpaca(FewShotLearner):
         variance_BQ = 1 + gain_BFQ.square().sum(dim=1)
 
         def joint() -> JointGaussians:
-            covariance_BQQ = gain_BFQ.mT @ gain_BFQ + torch.eye(query_x.shape[1]).to(gain_BFQ)
+            covariance_BQQ = gain_BFQ.mT @ gain_BFQ + torch.eye(query_x.shape[1]).to(gain_BFQ)  # the noise
             return JointGaussians(means_SBQY, (self.noise_Y[:, None, None] * covariance_BQQ[:, None])[None])
 
         return GaussianMixture(means_SBQY, (variance_BQ[..., None] * self.noise_Y)[None], joint=joint)

@@ -74,7 +74,7 @@ class DeepKernelGP(FewShotLearner):
         kernel: KernelBuilder | None = None,
         network: Callable[[int, int], nn.Module] | None = None,
         feature_dim: int = 10,
-        noise: float = 0.1,
+        noise: float = 0.01,
         noise_floor: float = 1e-4,
     ) -> None:
         super().__init__(input_dim, output_dim)
