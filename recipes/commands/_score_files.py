@@ -47,10 +47,8 @@ def read_scores(run: Path, split: str) -> ScoreFile:
     if not run.is_dir():
         raise ValueError(f"{run}: no such run folder")
     if not path.is_file():
-        missing = (
-            "callbacks.TaskScores writes it" if split == "val" else "galley test with callbacks.TaskScores writes it"
-        )
-        raise ValueError(f"{path}: no such file ({missing})")
+        how = "galley test --ckpt_path=..." if split == "test" else "galley fit"
+        raise ValueError(f"{path}: no such file; {how} writes it where callbacks.TaskScores is among the callbacks")
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)

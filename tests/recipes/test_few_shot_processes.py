@@ -1,0 +1,102 @@
+"""Few-shot runs of several processes, and of one that is killed: two ranks make the update of one, a resume goes on."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from callbacks.metrics_csv import read_metrics
+
+SCRIPT = Path(__file__).parent / "train_few_shot_ranks.py"
+REPOSITORY = Path(__file__).parents[2]
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
+NUM_STEPS = 60
+
+
+def train(devices: int, folder: Path) -> dict[str, torch.Tensor]:
+    command = [sys.executable, str(SCRIPT), str(devices), str(folder)]
+    done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    weights: dict[str, torch.Tensor] = last_checkpoint(folder)["state_dict"]
+    return weights
+
+
+def last_checkpoint(folder: Path) -> dict:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def test_two_ranks_are_one(tmp_path: Path) -> None:
+    one, two = (train(devices, tmp_path / str(devices)) for devices in (1, 2))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-9, atol=1e-10)
+    metrics = [read_metrics(tmp_path / devices / "metrics.csv") for devices in ("1", "2")]
+    for name in ("train/loss", "val/nll", "val/nll_se", "val/rmse", "val/joint_nll", "meter/task_points"):
+        assert metrics[1][name] == pytest.approx(metrics[0][name], rel=1e-6), name
+    tables = [list(csv.DictReader((tmp_path / d / "val_scores.csv").read_text().splitlines())) for d in ("1", "2")]
+    assert [row["digest"] for row in tables[0]] == [row["digest"] for row in tables[1]]
+    for ours, theirs in zip(*tables, strict=True):
+        assert float(ours["nll"]) == pytest.approx(float(theirs["nll"]), rel=1e-6)
+
+
+def galley(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "recipes", *words]
+    pipe, both = subprocess.PIPE, os.environ | ENVIRONMENT
+    return subprocess.Popen(command, cwd=cwd, env=both, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> None:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output[-3000:]
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    overlay = home / "often.yaml"
+    overlay.write_text(
+        "trainer:\n  callbacks: [callbacks.Meter, callbacks.TaskScores, "
+        "{class_path: callbacks.LastCheckpoint, init_args: {every_n_steps: 7}}]\n"
+    )
+    yamls = [REPOSITORY / "yaml" / "vmgp" / "floor.yaml", REPOSITORY / "yaml" / "vmgp" / "_tiny.yaml", overlay]
+    words = [word for path in yamls for word in ("-c", str(path))]
+    return galley("fit", *words, f"--trainer.max_steps={NUM_STEPS}", "--trainer.val_check_interval=30", cwd=home)
+
+
+def run_of(home: Path, process: subprocess.Popen[str], step: int) -> Path:
+    """The run folder, as soon as its metrics hold `step`."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        found = list(home.glob("runs/vmgp/floor/*/metrics.csv"))
+        if found and max(read_metrics(found[0]).get("train/loss", {-1: 0})) >= step:
+            return found[0].parent
+        time.sleep(0.005)
+    output, _ = process.communicate(timeout=10)
+    raise AssertionError(output[-3000:])
+
+
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    homes = [tmp_path / "whole", tmp_path / "killed"]
+    for home in homes:
+        home.mkdir()
+    finish(start(homes[0]))
+    process = start(homes[1])
+    folder = run_of(homes[1], process, 10)
+    process.send_signal(signal.SIGKILL)
+    finish(process, -9)
+    assert 7 <= last_checkpoint(folder)["global_step"] < NUM_STEPS
+    finish(galley("resume", str(folder), "--", "--data.num_workers=1", cwd=homes[1]))
+    (whole,) = homes[0].glob("runs/vmgp/floor/*")
+    ended = [last_checkpoint(run) for run in (whole, folder)]
+    assert ended[1]["global_step"] == NUM_STEPS
+    for name, value in ended[0]["state_dict"].items():
+        assert torch.equal(value, ended[1]["state_dict"][name]), name
+    metrics = [read_metrics(run / "metrics.csv") for run in (whole, folder)]
+    for name in ("train/loss", "train/lr", "val/loss", "val/crps", "meter/task_points"):
+        assert metrics[0][name] == metrics[1][name], name
+    assert (whole / "val_scores.csv").read_bytes() == (folder / "val_scores.csv").read_bytes()
