@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PER_LINE = 3
 """Tasks beside each other."""
+MANY = 60
+"""More true targets than these are drawn as a fine line of dots."""
 
 
 @dataclass
@@ -86,9 +88,12 @@ def _draw_panel(axes: Axes, panel: TaskPanel, name: str) -> None:
     brightest = max(float(np.quantile(masses, 0.995)) for masses in panel.masses.values())
     norm = PowerNorm(0.5, vmin=0, vmax=brightest, clip=True)
     axes.pcolormesh(_between(panel.columns), panel.edges, panel.masses[name], norm=norm, cmap="Blues", rasterized=True)
-    axes.plot(*panel.truth.T, ".", color="#c44e52", markersize=1.5, label="truth")
-    axes.plot(*panel.support.T, "o", color="black", markersize=4.5, markeredgecolor="white", label="support")
+    size = 1.5 if len(panel.truth) > MANY else 5
+    axes.plot(*panel.truth.T, ".", color="#c44e52", markersize=size, label="truth")
+    label = "support" if len(panel.support) else None
+    axes.plot(*panel.support.T, "o", color="black", markersize=4.5, markeredgecolor="white", label=label)
     axes.set(ylim=(panel.edges[0], panel.edges[-1]))
+    axes.locator_params(axis="x", nbins=6, integer=panel.columns.dtype.kind == "i")
     axes.tick_params(labelsize="small")
 
 

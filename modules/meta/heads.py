@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from modules.contracts import GaussianMixture, Predictive
 
-MIN_VARIANCE = 1e-4
-"""In scaled units. Without it the density of discrete targets would grow without bound."""
+MIN_VARIANCE = 1e-3
+"""In scaled units. Without it the density of discrete targets would grow without bound; with less, components are
+narrower than the steps of their means in training, which then keeps being torn back."""
 
 
 class PredictiveHead(nn.Module, ABC):

@@ -1,6 +1,6 @@
 """A transformer neural process, after TNP-D (arXiv:2207.04179): no Gaussian process, no adaptation, one forward pass.
 
-With a histogram head it is a prior-data fitted network (arXiv:2112.10510).
+With `HistogramHead` it is a prior-data fitted network (arXiv:2112.10510).
 
 Letters: B tasks, N support points, Q query points, C = 1 + N context tokens, T = C + Q tokens, X input width, Y target
 width, D width of the model, H heads, E = D / H.

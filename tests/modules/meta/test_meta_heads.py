@@ -136,7 +136,7 @@ def test_density_of_a_repeated_target_has_a_bound(head: type[PredictiveHead]) ->
         loss = -layer(one).log_prob(target).value.mean()
         loss.backward()
         optimizer.step()
-    narrowest = 0.01 * math.sqrt(2 * math.pi) if head is MixtureHead else 0.04
+    narrowest = math.sqrt(2 * math.pi * 1e-3) if head is MixtureHead else 0.04
     assert math.log(narrowest) - 1e-4 < loss.item() < math.log(narrowest) + 0.5
 
 
