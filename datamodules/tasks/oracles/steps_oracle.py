@@ -54,7 +54,7 @@ class StepsOracle(GaussianMixture):
             [log_states_BQN[..., 0::2].logsumexp(-1), log_states_BQN[..., 1::2].logsumexp(-1)]
         )
         means_2BQ1 = torch.tensor([-1.0, 1.0]).double().view(2, 1, 1, 1).expand(-1, *self._query_BQ.shape, 1)
-        super().__init__(means_2BQ1, torch.tensor(noise_sd**2).double(), log_weights_2BQ)
+        super().__init__(means_2BQ1, torch.tensor(noise_sd**2, dtype=torch.float64), log_weights_2BQ)
 
     def joint_log_prob(self, y: Tensor, mask: Tensor | None = None) -> Estimate:
         check_joint(y.shape[1])
