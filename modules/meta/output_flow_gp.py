@@ -52,7 +52,7 @@ class OutputFlowGP(FewShotLearner):
         feature_dim: int = 10,
         num_bins: int = 16,
         bound: float = 4.0,
-        noise: float = 0.01,
+        noise: float = 0.1,
         noise_floor: float = 1e-4,
     ) -> None:
         super().__init__(input_dim, output_dim)
