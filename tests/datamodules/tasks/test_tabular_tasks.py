@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -239,3 +240,9 @@ def test_curves_are_ordered_rows_of_validation_tasks(table: Path) -> None:
     assert curves is not None
     assert (curves.x[:, 2:, 0].diff(dim=1) > 0).all()
     assert set((curves.y // 100).flatten().int().tolist()) <= tasks_of(tasks, "val")
+
+
+def test_example_is_what_its_script_writes(tmp_path: Path) -> None:
+    examples = Path(__file__).parents[3] / "docs" / "examples"
+    runpy.run_path(str(examples / "sensors.py"))["write_sensors"](tmp_path / "sensors.csv")
+    assert (tmp_path / "sensors.csv").read_bytes() == (examples / "sensors.csv").read_bytes()
