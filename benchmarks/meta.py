@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +129,7 @@ def _stepper(build: Callable[[], KroneckerMultitask | Networks | Vmgp], tasks: F
 
 
 def predict(kind: str, num_tasks: int, num_queries: int, num_samples: int) -> tuple[float, float]:
-    """Seconds, and gigabytes by which the process grew, of one prediction and the scores of its targets."""
+    """Seconds of one prediction, and GiB by which the process grew."""
     torch.manual_seed(0)
     learner = Vmgp(posterior="free" if kind == "free" else "sites")
     tasks = draw_tasks(num_tasks, NUM_SUPPORT, num_queries)
@@ -143,8 +143,9 @@ def predict(kind: str, num_tasks: int, num_queries: int, num_samples: int) -> tu
 
 
 def peak_memory_gb() -> float:
-    """Most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    """Most memory that this program has had (Linux; `getrusage` would count that of the process that started it)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
 
 
 def main() -> None:
@@ -153,7 +154,7 @@ def main() -> None:
     parser.add_argument(
         "--predicted", type=int, nargs=3, default=(200, 200, 1000), metavar=("TASKS", "QUERIES", "SAMPLES")
     )
-    parser.add_argument("--only", choices=("sites", "free"), help="print seconds and gigabytes of a prediction")
+    parser.add_argument("--only", choices=("sites", "free"), help="print seconds and GiB of a prediction")
     args = parser.parse_args()
     if args.only:
         print(*predict(args.only, *args.predicted))
