@@ -69,10 +69,11 @@ def _classes_of(stub: Path) -> Iterator[str]:
 
 @cache
 def _defined(place: Path) -> tuple[str, ...]:
-    """Names of the classes of a module (defined in it) or of a package (exported by it)."""
+    """Names of the classes of a module (defined in it) or of a package (exported by it, `part.Name` by a part)."""
     stub, module = place / "__init__.pyi", place.with_suffix(".py")
     if stub.is_file():
-        return tuple(path.rsplit(".", 1)[-1] for path in _classes_of(stub))
+        package = ".".join(place.relative_to(REPOSITORY).parts)
+        return tuple(path.removeprefix(f"{package}.") for path in _classes_of(stub))
     body = ast.parse(module.read_text()).body if module.is_file() else []
     return tuple(statement.name for statement in body if isinstance(statement, ast.ClassDef))
 

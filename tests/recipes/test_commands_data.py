@@ -85,5 +85,11 @@ def test_schema_refuses_unknown_keys_and_wrong_types(schema: dict[str, Any]) -> 
 
 def test_schema_knows_our_classes(schema: dict[str, Any]) -> None:
     text = json.dumps(schema)
-    for name in ("recipes.MaskedLM", "modules.encoder.MosaicBert", "datamodules.text.PythonSources", "callbacks.Meter"):
+    for name in (
+        "recipes.MaskedLM",
+        "modules.encoder.MosaicBert",
+        "datamodules.text.PythonSources",
+        "datamodules.tasks.bodies.Pendulum",
+        "callbacks.Meter",
+    ):
         assert f'"const": "{name}"' in text
