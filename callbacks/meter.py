@@ -50,7 +50,7 @@ class Meter(L.Callback):
         self._count_units: CountUnits | None = None
         self._new_units: int | Tensor = 0  # of this rank, since the last reading
         self._new_seconds = 0.0
-        self._since = 0.0
+        self._since: float | None = None  # while the clock runs
 
     def state_dict(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in TOTALS}
@@ -68,6 +68,8 @@ class Meter(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        if self._since is None:
+            self._since = time.perf_counter()
         if self._count_units is None:
             self._unit, self._count_units = choose_units(pl_module, batch)
         if self.profile is None:
@@ -95,10 +97,8 @@ class Meter(L.Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._stop_clock(trainer)
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._since = time.perf_counter()
+            self._read_clock(trainer)
+            self._since = None  # until the next step: what callbacks do at the end of a validation belongs to it
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.profile is not None:
@@ -114,7 +114,7 @@ class Meter(L.Callback):
         """
         assert self.profile is not None
         if trainer.training:
-            self._stop_clock(trainer, wait=collective)
+            self._read_clock(trainer, wait=collective)
         if collective:
             new = torch.as_tensor(self._new_units, dtype=torch.int64, device=trainer.strategy.root_device)
             units = int(trainer.strategy.reduce(new, reduce_op="sum")) // _copies(trainer)
@@ -129,7 +129,9 @@ class Meter(L.Callback):
         self.device_seconds += seconds * trainer.world_size
         return self._rates(self.profile.unit, units / seconds, flops / seconds, trainer.world_size)
 
-    def _stop_clock(self, trainer: L.Trainer, *, wait: bool = True) -> None:
+    def _read_clock(self, trainer: L.Trainer, *, wait: bool = True) -> None:
+        if self._since is None:
+            return
         device = trainer.strategy.root_device
         if wait and device.type == "cuda":
             torch.cuda.synchronize(device)

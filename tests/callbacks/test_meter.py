@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,27 @@ def test_counts_all_steps_and_no_validation(
     assert meter.device_seconds == meter.seconds > 0
     assert "meter/mfu" not in logged  # nobody knows the peak of this CPU
     assert all(rate > 0 for rate in logged["meter/tokens_per_second"].values())
+
+
+def test_what_callbacks_do_after_a_validation_is_no_training(
+    make_trainer: Callable[..., L.Trainer],
+    line: Callable[..., L.LightningModule],
+    batches: DataLoader,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, late = time.perf_counter, 0.0
+    monkeypatch.setattr("callbacks.meter.time.perf_counter", lambda: clock() + late)
+
+    class Painter(L.Callback):
+        def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            nonlocal late
+            late += 1e6
+
+    meter = Meter()
+    trainer = make_trainer(meter, Painter(), max_steps=6, val_check_interval=2)
+    trainer.fit(line(validated=True), batches, [torch.ones(5, 4)])
+    assert late == 3e6
+    assert 0 < meter.seconds < 1e6
 
 
 def test_goes_on_across_a_resume(
