@@ -58,6 +58,8 @@ class MaskedLM(L.LightningModule):
         ValueError: `max_tokens` is below 1, or the encoder's `vocab_size` is not that of the data.
     """
 
+    loss_unit = "nats per predicted token"
+
     def __init__(
         self,
         encoder: Encoder,

@@ -29,6 +29,7 @@ from modules.flops import few_shot_cost_profile
 from modules.scores import ScoreSheet
 from recipes.few_shot_evaluation import Evaluation
 from recipes.few_shot_predictions import prediction_rows
+from recipes.finite_tasks import check_finite
 from recipes.horizon import run_fraction
 from recipes.hyperparameters import save_plain_hyperparameters
 from recipes.random_streams import generator_of
@@ -40,7 +41,6 @@ TRAIN, PREDICT = range(2)
 """Streams of random numbers of a run."""
 SHOWN = ("loss", "crps", "rmse", "coverage_90", "oracle_gap")
 """Scores that tell enough while a run goes on."""
-MAX_NAMED_TASKS = 3
 
 
 class MetaRegression(L.LightningModule):
@@ -70,6 +70,8 @@ class MetaRegression(L.LightningModule):
     Raises:
         ValueError: `num_samples` is below 2, or a width of the learner is not that of the tasks.
     """
+
+    loss_unit = "nats; training per scaled point, validation per query"
 
     x_mean: Tensor
     x_scale: Tensor
@@ -141,7 +143,7 @@ class MetaRegression(L.LightningModule):
     def training_step(self, batch: FewShotTasks, batch_idx: int) -> Tensor:
         assert self._seed is not None
         if batch.query_y.device.type == "cpu":  # elsewhere every step would wait for it; `FiniteLoss` tells there
-            _check_finite(batch)
+            check_finite(batch)
         generator = generator_of(self.device, self._seed, TRAIN, self.global_step, self.global_rank)
         loss = self.learner.loss(self.scaling.tasks(batch), generator)
         num_tasks = loss.new_full((), len(batch.query_x))
@@ -182,7 +184,7 @@ class MetaRegression(L.LightningModule):
 
     def validation_step(self, batch: FewShotTasks, batch_idx: int, dataloader_idx: int = 0) -> None:
         assert self._evaluation is not None
-        _check_finite(batch)
+        check_finite(batch)
         oracle = None
         if self.trainer.state.fn != "fit":  # an oracle may take longer than a short run trains
             oracle = self.trainer.datamodule.oracle_prediction  # type: ignore[attr-defined]
@@ -236,17 +238,3 @@ class MetaRegression(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._seed = checkpoint["seed_of_draws"]
-
-
-def _check_finite(tasks: FewShotTasks) -> None:
-    """Refuse NaN and infinity, of which every score and the next update would be NaN too."""
-    for name in ("support_x", "support_y", "query_x", "query_y"):
-        values = getattr(tasks, name)
-        if not torch.isfinite(values.sum()):  # one sum is cheaper than a look at each value
-            bad = (~torch.isfinite(values)).flatten(1).any(dim=1).nonzero().flatten().tolist()
-            if bad:
-                raise ValueError(
-                    f"{name} of {len(bad)} of {len(values)} tasks of a batch is NaN or infinite (tasks "
-                    f"{', '.join(map(str, bad[:MAX_NAMED_TASKS]))}{', ...' if len(bad) > MAX_NAMED_TASKS else ''}): "
-                    "remove those points from the data, or mask them and set them to 0"
-                )
