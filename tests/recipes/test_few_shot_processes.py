@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from train_few_shot_ranks import main as train
 
 from callbacks.metrics_csv import read_metrics
+from recipes.__main__ import main
 
 SCRIPT = Path(__file__).parent / "train_few_shot_ranks.py"
 REPOSITORY = Path(__file__).parents[2]
@@ -21,20 +23,16 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONWAR
 NUM_STEPS = 60
 
 
-def train(devices: int, folder: Path) -> dict[str, torch.Tensor]:
-    command = [sys.executable, str(SCRIPT), str(devices), str(folder)]
-    done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    weights: dict[str, torch.Tensor] = last_checkpoint(folder)["state_dict"]
-    return weights
-
-
 def last_checkpoint(folder: Path) -> dict:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 def test_two_ranks_are_one(tmp_path: Path) -> None:
-    one, two = (train(devices, tmp_path / str(devices)) for devices in (1, 2))
+    command = [sys.executable, str(SCRIPT), "2", str(tmp_path / "2")]
+    done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    train(1, tmp_path / "1")
+    one, two = (last_checkpoint(tmp_path / devices)["state_dict"] for devices in ("1", "2"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-9, atol=1e-10)
     metrics = [read_metrics(tmp_path / devices / "metrics.csv") for devices in ("1", "2")]
@@ -46,18 +44,7 @@ def test_two_ranks_are_one(tmp_path: Path) -> None:
         assert float(ours["nll"]) == pytest.approx(float(theirs["nll"]), rel=1e-6)
 
 
-def galley(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "recipes", *words]
-    pipe, both = subprocess.PIPE, os.environ | ENVIRONMENT
-    return subprocess.Popen(command, cwd=cwd, env=both, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-
-
-def finish(process: subprocess.Popen[str], code: int = 0) -> None:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == code, output[-3000:]
-
-
-def start(home: Path) -> subprocess.Popen[str]:
+def words_of_a_fit(home: Path) -> list[str]:
     overlay = home / "often.yaml"
     overlay.write_text(
         "trainer:\n  callbacks: [callbacks.Meter, callbacks.TaskScores, "
@@ -65,7 +52,13 @@ def start(home: Path) -> subprocess.Popen[str]:
     )
     yamls = [REPOSITORY / "yaml" / "vmgp" / "floor.yaml", REPOSITORY / "yaml" / "vmgp" / "_tiny.yaml", overlay]
     words = [word for path in yamls for word in ("-c", str(path))]
-    return galley("fit", *words, f"--trainer.max_steps={NUM_STEPS}", "--trainer.val_check_interval=30", cwd=home)
+    return ["fit", *words, f"--trainer.max_steps={NUM_STEPS}", "--trainer.val_check_interval=30"]
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "recipes", *words_of_a_fit(home)]
+    pipe, both = subprocess.PIPE, os.environ | ENVIRONMENT
+    return subprocess.Popen(command, cwd=home, env=both, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
 def run_of(home: Path, process: subprocess.Popen[str], step: int) -> Path:
@@ -80,17 +73,20 @@ def run_of(home: Path, process: subprocess.Popen[str], step: int) -> Path:
     raise AssertionError(output[-3000:])
 
 
-def test_killed_and_resumed(tmp_path: Path) -> None:
+def test_killed_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     homes = [tmp_path / "whole", tmp_path / "killed"]
     for home in homes:
         home.mkdir()
-    finish(start(homes[0]))
     process = start(homes[1])
     folder = run_of(homes[1], process, 10)
     process.send_signal(signal.SIGKILL)
-    finish(process, -9)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL, output[-3000:]
     assert 7 <= last_checkpoint(folder)["global_step"] < NUM_STEPS
-    finish(galley("resume", str(folder), "--", "--data.num_workers=1", cwd=homes[1]))
+    monkeypatch.chdir(homes[1])
+    assert main(["resume", str(folder), "--", "--data.num_workers=1"]) == 0
+    monkeypatch.chdir(homes[0])
+    assert main(words_of_a_fit(homes[0])) == 0
     (whole,) = homes[0].glob("runs/vmgp/floor/*")
     ended = [last_checkpoint(run) for run in (whole, folder)]
     assert ended[1]["global_step"] == NUM_STEPS
