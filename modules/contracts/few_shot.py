@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from modules.checks import check_at_least_one
+
 from .predictive import Predictive
 
 
@@ -134,9 +136,7 @@ class FewShotLearner(nn.Module, ABC):
 
     def __init__(self, input_dim: int, output_dim: int) -> None:
         super().__init__()
-        for name, value in (("input_dim", input_dim), ("output_dim", output_dim)):
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+        check_at_least_one(input_dim=input_dim, output_dim=output_dim)
         self.input_dim = input_dim
         self.output_dim = output_dim
 

@@ -74,7 +74,8 @@ class GaussianMixture(Predictive):
         return _mixed(masses, self._weights_SBQ(), self.sampled)
 
     def cdf(self, y: Tensor) -> Tensor:
-        below_SBQY = torch.special.ndtr((y - self.means_SBQY) / self.variances_SBQY.sqrt())
+        scores_SBQY = (y - self.means_SBQY) / self.variances_SBQY.sqrt()
+        below_SBQY = 0.5 * torch.erfc(-scores_SBQY / math.sqrt(2))  # `ndtr` would lose the digits of the lower tail
         return (self._weights_SBQ().exp()[..., None] * below_SBQY).sum(dim=0)
 
     def quantile(self, probabilities: Tensor) -> Tensor:

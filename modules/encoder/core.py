@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from modules.checks import check_at_least_one, check_probabilities
 from modules.contracts import RouterStats
 from modules.layers.attention import Attention
 from modules.layers.block import Block, NormPosition
-from modules.layers.checks import check_at_least_one, check_probabilities
 from modules.layers.documents import locate
 from modules.layers.embeddings import TokenEmbeddings
 from modules.layers.feedforward import FeedForward

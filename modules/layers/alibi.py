@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from modules.layers.checks import check_at_least_one
+from modules.checks import check_at_least_one
 
 
 def alibi_slopes(num_heads: int) -> Tensor:

@@ -10,8 +10,8 @@ from abc import abstractmethod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.checks import check_at_least_one, check_probabilities
 from modules.contracts import RouterStats
-from modules.layers.checks import check_at_least_one, check_probabilities
 from modules.layers.linear import Linear
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from modules.checks import check_at_least_one
 from modules.layers.alibi import alibi_slopes
-from modules.layers.checks import check_at_least_one
 from modules.layers.linear import Embedding
 
 

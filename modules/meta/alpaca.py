@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from modules.checks import check_at_least_one
 from modules.contracts import FewShotLearner, FewShotTasks, GaussianMixture, JointGaussians
 
 from .kernels import inverse_softplus
@@ -24,6 +25,8 @@ from .networks import MultilayerPerceptron
 
 class Alpaca(FewShotLearner):
     """Last layer inferred for each task, features and prior shared by all.
+
+    Training takes the first points of a task as its context, so tasks must bring their points in random order.
 
     Args:
         input_dim: X.
@@ -48,8 +51,7 @@ class Alpaca(FewShotLearner):
         noise_floor: float = 1e-4,
     ) -> None:
         super().__init__(input_dim, output_dim)
-        if feature_dim < 1:
-            raise ValueError(f"feature_dim={feature_dim} must be at least 1")
+        check_at_least_one(feature_dim=feature_dim)
         if not 0 < noise_floor < noise:
             raise ValueError(f"noise_floor={noise_floor} must lie between 0 and noise={noise}")
         build = network or partial(MultilayerPerceptron, hidden_dims=(128, 128), activation=nn.Tanh)
@@ -73,7 +75,7 @@ class Alpaca(FewShotLearner):
     def loss(self, tasks: FewShotTasks, generator: Generator | None = None) -> Tensor:
         """NLL of each point outside a context whose length is uniform on 0 .. points - 1 (section 3.3 of the paper).
 
-        The context is the first points of a task: sources give points in random order.
+        The context is the first points of a task, support before queries.
         """
         x_BMX, y_BMY, mask_BM = tasks.points()
         num_points_B = mask_BM.sum(dim=1)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .kernels import inverse_softplus
+from .symmetric_matrices import eigenvectors
 
 NOISE_FLOOR = 1e-3
 """Least white noise of a latent: covariances of clustered points stay well conditioned in float32."""
@@ -65,7 +66,7 @@ class Coregionalization(nn.Module):
             self.loadings_JK = nn.Parameter(scale**0.5 * torch.randn(latent_dim, rank))
         else:  # no parameter, for which DDP would wait
             self.register_buffer("loadings_JK", torch.empty(latent_dim, 0), persistent=False)
-        # equal v make equal eigenvalues, at which eigenvectors have no gradient
+        # equal v make equal eigenvalues, whose eigenvectors learn nothing
         spread_J = torch.randn(latent_dim) if rank else torch.zeros(latent_dim)
         self.raw_v_J = nn.Parameter(spread_J + inverse_softplus(scale))
         self.raw_noise_J = nn.Parameter(torch.full((latent_dim,), inverse_softplus(noise - NOISE_FLOOR)))
@@ -84,10 +85,10 @@ class Coregionalization(nn.Module):
         scale_J, noise_J = self.v_J, self.noise_J
         if not self.loadings_JK.shape[1]:
             return Independent(scale_J, noise_J, None, None, scale_J.new_zeros(()))
-        sd_J1 = noise_J.double().sqrt()[:, None]  # the gradient divides by gaps between eigenvalues: float64
+        sd_J1 = noise_J.double().sqrt()[:, None]
         whitened_JK = self.loadings_JK.double() / sd_J1
         whitened_JJ = whitened_JK @ whitened_JK.T + torch.diag(scale_J.double() / noise_J.double())
-        scales_J, directions_JJ = torch.linalg.eigh(whitened_JJ)
+        scales_J, directions_JJ = eigenvectors(whitened_JJ, precision=torch.finfo(noise_J.dtype).eps)
         mix_JJ, unmix_JJ = sd_J1 * directions_JJ, directions_JJ.T / sd_J1.T
         ones_J, log_determinant = torch.ones_like(noise_J), 0.5 * noise_J.log().sum()
         return Independent(scales_J.to(noise_J), ones_J, mix_JJ.to(noise_J), unmix_JJ.to(noise_J), log_determinant)

@@ -15,32 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from modules.checks import check_at_least_one
 from modules.contracts import FewShotLearner, FewShotTasks, GaussianMixture, JointGaussians
 
-from .gaussian_process import (
-    JITTER,
-    condition,
-    joint_covariance,
-    log_marginal_likelihood,
-    masked_covariance,
-)
+from .gaussian_process import JITTER, condition, joint_covariance, log_marginal_likelihood, masked_covariance
 from .kernels import KernelBuilder, Rbf, inverse_softplus
-from .networks import MultilayerPerceptron
-
-
-class ConstantMean(nn.Module):
-    """A learned prior mean that is the same everywhere.
-
-    Args:
-        output_dim: Y.
-    """
-
-    def __init__(self, output_dim: int) -> None:
-        super().__init__()
-        self.value_Y = nn.Parameter(torch.zeros(output_dim))
-
-    def forward(self, x_BMX: Tensor) -> Tensor:
-        return self.value_Y.expand(*x_BMX.shape[:-1], -1)
+from .networks import Constant, MultilayerPerceptron
 
 
 class DeepKernelGP(FewShotLearner):
@@ -78,8 +58,7 @@ class DeepKernelGP(FewShotLearner):
         noise_floor: float = 1e-4,
     ) -> None:
         super().__init__(input_dim, output_dim)
-        if feature_dim < 1:
-            raise ValueError(f"feature_dim={feature_dim} must be at least 1")
+        check_at_least_one(feature_dim=feature_dim)
         if not 0 < noise_floor < noise:
             raise ValueError(f"noise_floor={noise_floor} must lie between 0 and noise={noise}")
         if network is not None and not (deep_kernel or deep_mean):
@@ -88,7 +67,7 @@ class DeepKernelGP(FewShotLearner):
         self.noise_floor = noise_floor
         self.feature_dim = feature_dim if deep_kernel else input_dim
         self.features = build(input_dim, feature_dim) if deep_kernel else nn.Identity()
-        self.mean = build(input_dim, output_dim) if deep_mean else ConstantMean(output_dim)
+        self.mean = build(input_dim, output_dim) if deep_mean else Constant(input_dim, output_dim)
         self.kernel = (kernel or Rbf)(self.feature_dim)
         self.raw_scale_Y = nn.Parameter(torch.full((output_dim,), inverse_softplus(1.0)))
         self.raw_noise_Y = nn.Parameter(torch.full((output_dim,), inverse_softplus(noise - noise_floor)))

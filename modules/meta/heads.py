@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.checks import check_at_least_one
 from modules.contracts import GaussianMixture, Predictive
 
 MIN_VARIANCE = 1e-3
@@ -45,8 +46,7 @@ class MixtureHead(PredictiveHead):
 
     def __init__(self, dim: int, output_dim: int = 1, *, num_components: int = 12) -> None:
         super().__init__()
-        if num_components < 1:
-            raise ValueError(f"num_components={num_components} must be at least 1")
+        check_at_least_one(num_components=num_components)
         self.output_dim = output_dim
         self.num_components = num_components
         self.out = nn.Linear(dim, num_components * (1 + 2 * output_dim))

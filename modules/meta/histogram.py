@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
+from modules.checks import check_at_least_one
 from modules.contracts import Estimate, Predictive, check_joint
 
 from .heads import PredictiveHead
@@ -36,8 +37,7 @@ class HistogramHead(PredictiveHead):
 
     def __init__(self, dim: int, output_dim: int = 1, *, num_bins: int = 200, limit: float = 4.0) -> None:
         super().__init__()
-        if num_bins < 1:
-            raise ValueError(f"num_bins={num_bins} must be at least 1")
+        check_at_least_one(num_bins=num_bins)
         if not 0 < limit < math.inf:
             raise ValueError(f"limit={limit} must be positive and finite")
         self.output_dim = output_dim
@@ -109,7 +109,7 @@ class HistogramPredictive(Predictive):
         high_BQY = below_BQYE.gather(-1, left_BQY[..., None] + 1)[..., 0]
         inside_BQY = torch.lerp(low_BQY, high_BQY, place_BQY - left_BQY)
         left_mass_BQY, right_mass_BQY = self.log_masses_BQYT[..., 0].exp(), self.log_masses_BQYT[..., -1].exp()
-        beyond_BQY = 2 * torch.special.ndtr(-self._excess(y))  # share of a tail that lies still further out
+        beyond_BQY = torch.erfc(self._excess(y) / math.sqrt(2))  # share of a tail that lies still further out
         above_BQY = torch.where(y > self.limit, 1 - right_mass_BQY * beyond_BQY, inside_BQY)
         return torch.where(y < -self.limit, left_mass_BQY * beyond_BQY, above_BQY)
 

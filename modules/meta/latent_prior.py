@@ -15,21 +15,6 @@ from .gaussian_process import joint_covariance, masked_covariance
 from .kernels import Kernel
 
 
-class ConstantMean(nn.Module):
-    """The same learned mean everywhere.
-
-    Args:
-        output_dim: J.
-    """
-
-    def __init__(self, output_dim: int) -> None:
-        super().__init__()
-        self.mean_J = nn.Parameter(torch.zeros(output_dim))
-
-    def forward(self, x_BMX: Tensor) -> Tensor:
-        return self.mean_J.expand(*x_BMX.shape[:-1], -1)
-
-
 class Regression(NamedTuple):
     """Independent processes z' at the queries, given noisy values of theirs at the support.
 

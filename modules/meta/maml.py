@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from modules.checks import check_at_least_one, check_positive
 from modules.contracts import FewShotLearner, FewShotTasks, GaussianMixture
 
 from .kernels import inverse_softplus
@@ -54,11 +55,8 @@ class MamlEnsemble(FewShotLearner):
         inner_lr: float = 0.1,
     ) -> None:
         super().__init__(input_dim, output_dim)
-        for name, value in (("num_members", num_members), ("num_inner_steps", num_inner_steps)):
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
-        if not inner_lr > 0:
-            raise ValueError(f"inner_lr={inner_lr} must be positive")
+        check_at_least_one(num_members=num_members, num_inner_steps=num_inner_steps)
+        check_positive(inner_lr=inner_lr)
         self.num_inner_steps = num_inner_steps
         self.inner_lr = inner_lr
         self.networks = StackedPerceptrons(input_dim, output_dim, num_networks=num_members, hidden_dims=hidden_dims)

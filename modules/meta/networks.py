@@ -1,10 +1,28 @@
-"""The small network that few-shot learners are made of."""
+"""The small networks that few-shot learners are made of: built from the widths of input and output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+
+class Constant(nn.Module):
+    """The same learned output everywhere, in the place of a network.
+
+    Args:
+        input_dim: Width of the input, of which nothing is seen.
+        output_dim: Width of the output.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(output_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The learned output at every x [..., X]."""
+        return self.value.expand(*x.shape[:-1], -1)
 
 
 class MultilayerPerceptron(nn.Sequential):

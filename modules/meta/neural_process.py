@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from modules.checks import check_at_least_one
 from modules.contracts import FewShotLearner, FewShotTasks, Predictive
 
 from .heads import HeadBuilder, MixtureHead
@@ -53,10 +54,9 @@ class NeuralProcess(FewShotLearner):
         head: HeadBuilder | None = None,
     ) -> None:
         super().__init__(input_dim, output_dim)
-        counts = {"dim": dim, "num_layers": num_layers, "num_heads": num_heads, "hidden_dim": hidden_dim}
-        for name, value in (counts | {"embedding_depth": embedding_depth}).items():
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+        check_at_least_one(
+            dim=dim, num_layers=num_layers, num_heads=num_heads, hidden_dim=hidden_dim, embedding_depth=embedding_depth
+        )
         if dim % num_heads:
             raise ValueError(f"num_heads={num_heads} must divide dim={dim}")
         hidden_dims = [dim] * (embedding_depth - 1)
@@ -120,7 +120,12 @@ class ContextBlock(nn.Module):
         self.feed_forward = MultilayerPerceptron(dim, dim, hidden_dims=(hidden_dim,))
 
     def forward(self, tokens_BTD: Tensor, mask_BC: Tensor) -> Tensor:
-        """Args: tokens_BTD, the context first; mask_BC: which context tokens are real, at least one in each task."""
+        """New tokens.
+
+        Args:
+            tokens_BTD: The context first.
+            mask_BC: bool, which context tokens are real: at least one in each task.
+        """
         tokens_BTD = tokens_BTD + self._attend(self.attention_norm(tokens_BTD), mask_BC)
         return tokens_BTD + self.feed_forward(self.feed_forward_norm(tokens_BTD))
 

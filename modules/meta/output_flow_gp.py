@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor, nn
 
+from modules.checks import check_positive
 from modules.contracts import FewShotLearner, FewShotTasks
 
 from .deep_kernel_gp import DeepKernelGP
@@ -58,8 +59,7 @@ class OutputFlowGP(FewShotLearner):
         super().__init__(input_dim, output_dim)
         if not 2 <= num_bins <= 200:
             raise ValueError(f"num_bins={num_bins} must lie between 2 and 200")
-        if bound <= 0:
-            raise ValueError(f"bound={bound} must be positive")
+        check_positive(bound=bound)
         self.gp = DeepKernelGP(
             input_dim,
             output_dim,

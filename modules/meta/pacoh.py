@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
+from modules.checks import check_at_least_one, check_choice, check_positive
 from modules.contracts import FewShotLearner, FewShotTasks, GaussianMixture
 
 from .gp_particles import GaussianProcessParticles
@@ -41,7 +42,8 @@ class Pacoh(FewShotLearner):
         noise_floor: The least variance of the noise, in scaled units.
 
     Raises:
-        ValueError: An argument is not positive (`prior_factor`: negative), or `num_particles` is given with "map".
+        ValueError: An argument is not positive (`prior_factor`: negative), `inference` is another word, or
+            `num_particles` is given with "map".
     """
 
     def __init__(
@@ -59,17 +61,13 @@ class Pacoh(FewShotLearner):
         noise_floor: float = 1e-3,
     ) -> None:
         super().__init__(input_dim, output_dim)
+        check_choice("inference", inference, ("map", "svgd"))
         if inference == "map" and num_particles is not None:
             raise ValueError(f"num_particles={num_particles} has no effect with inference=map: remove it, or set svgd")
         if num_particles is None:
             num_particles = 1 if inference == "map" else 10
-        for name, value in (("num_particles", num_particles), ("feature_dim", feature_dim)):
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
-        positive = {"weight_prior_sd": weight_prior_sd, "bias_prior_sd": bias_prior_sd, "noise_floor": noise_floor}
-        for name, sd in positive.items():
-            if not sd > 0:
-                raise ValueError(f"{name}={sd} must be positive")
+        check_at_least_one(num_particles=num_particles, feature_dim=feature_dim)
+        check_positive(weight_prior_sd=weight_prior_sd, bias_prior_sd=bias_prior_sd, noise_floor=noise_floor)
         if not prior_factor >= 0:
             raise ValueError(f"prior_factor={prior_factor} must not be negative")
         self.prior_factor = prior_factor

@@ -18,7 +18,7 @@ from .gaussian_process import masked_covariance
 from .kernels import Kernel
 from .latent_posterior import LatentPosterior, LatentSampler, Marginals, Points, WeightedDraws
 from .latent_prior import LatentPrior, draw_smooth, normal
-from .spd import inverse_and_log_determinant
+from .symmetric_matrices import inverse_and_log_determinant
 
 
 class FreePosterior(LatentPosterior):

@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from .gaussian_process import masked_covariance
 from .latent_posterior import LatentPosterior, LatentSampler, Marginals, Points, WeightedDraws
 from .latent_prior import LatentPrior, normal
-from .spd import inverse_and_log_determinant
+from .symmetric_matrices import inverse_and_log_determinant
 
 SITE_VARIANCES = (1e-4, 1e2)
 """Range of r: below it float32 loses the posterior variance, above it a label says nothing."""

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.checks import check_at_least_one
+
 from .kernels import Kernel, inverse_softplus
 
 FREQUENCY = 0.5
@@ -33,8 +35,7 @@ class SpectralMixture(Kernel):
 
     def __init__(self, input_dim: int, *, num_mixtures: int = 4) -> None:
         super().__init__()
-        if num_mixtures < 1:
-            raise ValueError(f"num_mixtures={num_mixtures} must be at least 1")
+        check_at_least_one(num_mixtures=num_mixtures)
         shrink = 1 / math.sqrt(input_dim)
         bandwidth = shrink / (2 * math.pi)  # that of an RBF whose lengthscale is sqrt(F)
         self.logits_C = nn.Parameter(torch.zeros(num_mixtures))

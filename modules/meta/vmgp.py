@@ -12,19 +12,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from modules.checks import check_at_least_one, check_choice
 from modules.contracts import FewShotLearner, FewShotTasks, GaussianMixture
 
 from .coregionalization import Coregionalization
 from .kernels import DeepKernel, KernelBuilder, Rbf, inverse_softplus
 from .latent_posterior import LatentPosterior, LatentSampler, Points
-from .latent_prior import ConstantMean, LatentPrior
-from .networks import MultilayerPerceptron
+from .latent_prior import LatentPrior
+from .networks import Constant, MultilayerPerceptron
 from .posterior_free import FreePosterior
 from .posterior_sites import GaussianSites
 from .vmgp_objectives import negative_elbo, negative_importance_bound, negative_query_likelihood
@@ -39,6 +40,10 @@ DECODED_AT_ONCE = 2**15
 
 Network = Callable[[int, int], nn.Module]
 """Builds a network from the widths of its input and output; it works on the last dimension."""
+
+PosteriorKind = Literal["sites", "free"]
+CovarianceKind = Literal["independent", "kronecker"]
+ObjectiveKind = Literal["elbo", "iwae", "query"]
 
 
 class Vmgp(FewShotLearner):
@@ -73,27 +78,30 @@ class Vmgp(FewShotLearner):
         input_dim: int = 1,
         output_dim: int = 1,
         *,
-        posterior: Literal["sites", "free"] = "sites",
-        covariance: Literal["independent", "kronecker"] = "independent",
+        posterior: PosteriorKind = "sites",
+        covariance: CovarianceKind = "independent",
         sigma: Literal["learned"] | float = "learned",
         latent_dim: int = 10,
         kernel: KernelBuilder | None = None,
         mean: Network | None = None,
         decoder: Network | None = None,
         encoder: Network | None = None,
-        objective: Literal["elbo", "iwae", "query"] = "elbo",
+        objective: ObjectiveKind = "elbo",
         num_draws: int | None = None,
     ) -> None:
         super().__init__(input_dim, output_dim)
-        rank = int(covariance == "kronecker")
         if num_draws is None:
             num_draws = 1 if objective == "elbo" else 20
-        _check(posterior, covariance, sigma, latent_dim, num_draws)
+        check_choice("objective", objective, get_args(ObjectiveKind))
+        check_at_least_one(latent_dim=latent_dim, num_draws=num_draws)
+        _check_posterior(posterior, covariance)
+        _check_sigma(sigma)
+        rank = int(covariance == "kronecker")
         self.objective = objective
         self.num_draws = num_draws
         self.prior = LatentPrior(
             kernel(input_dim) if kernel else _deep_kernel(input_dim),
-            mean=(mean or _constant)(input_dim, latent_dim),
+            mean=(mean or Constant)(input_dim, latent_dim),
             latents=Coregionalization(latent_dim, rank=rank, scale=1.0, noise=0.1),
         )
         self.decoder = (decoder or MultilayerPerceptron)(latent_dim, output_dim)
@@ -165,25 +173,24 @@ class Vmgp(FewShotLearner):
         return decoded_SBQY
 
 
-def _check(posterior: str, covariance: str, sigma: str | float, latent_dim: int, num_draws: int) -> None:
+def _check_posterior(posterior: str, covariance: str) -> None:
+    check_choice("posterior", posterior, get_args(PosteriorKind))
+    check_choice("covariance", covariance, get_args(CovarianceKind))
     if (posterior, covariance) == ("sites", "kronecker"):
         raise ValueError(
             "covariance=kronecker does not go with posterior=sites: sites need independent latents, and lose nothing "
             "by it, as the first layer of the decoder mixes them; use covariance=independent or posterior=free"
         )
-    if not isinstance(sigma, str) and not sigma > 0:
+
+
+def _check_sigma(sigma: str | float) -> None:
+    is_valid = sigma == "learned" if isinstance(sigma, str) else sigma > 0
+    if not is_valid:
         raise ValueError(f"sigma={sigma} must be positive, or learned")
-    for name, value in (("latent_dim", latent_dim), ("num_draws", num_draws)):
-        if value < 1:
-            raise ValueError(f"{name}={value} must be at least 1")
 
 
 def _deep_kernel(input_dim: int) -> DeepKernel:
     return DeepKernel(MultilayerPerceptron(input_dim, KERNEL_WIDTH), Rbf(KERNEL_WIDTH))
-
-
-def _constant(input_dim: int, output_dim: int) -> ConstantMean:
-    return ConstantMean(output_dim)
 
 
 def _posterior(

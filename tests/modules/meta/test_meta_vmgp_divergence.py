@@ -11,7 +11,7 @@ from modules.meta import Vmgp
 from modules.meta.latent_posterior import Points
 from modules.meta.posterior_free import FreePosterior
 from modules.meta.posterior_sites import GaussianSites
-from modules.meta.spd import inverse_and_log_determinant
+from modules.meta.symmetric_matrices import eigenvectors, inverse_and_log_determinant
 
 KINDS = [("sites", "independent"), ("free", "independent"), ("free", "kronecker")]
 
@@ -114,3 +114,35 @@ def test_nearly_equal_eigenvalues_leave_the_gradient_right() -> None:
     theirs = sum(kl_divergence(*dense(learner, points, task)) for task in range(4))
     for mine, other in zip(torch.autograd.grad(ours, parameters), torch.autograd.grad(theirs, parameters), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-6)
+
+
+def test_equal_eigenvalues_leave_the_gradient_small_in_float32() -> None:
+    """`torch.linalg.eigh` would give NaN or 1e8 times as much."""
+    learner, points = model("free", "kronecker"), ragged_points()
+    with torch.no_grad():
+        for latents in (learner.prior.latents, learner.posterior.latents):
+            latents.raw_v_J.fill_(0.0)
+            latents.raw_noise_J.fill_(0.0)
+    parameters = [*learner.prior.latents.parameters(), *learner.posterior.latents.parameters()]
+    theirs = torch.autograd.grad(sum(kl_divergence(*dense(learner, points, t)) for t in range(4)), parameters)
+    points = Points(points.x.float(), points.y.float(), points.mask)
+    ours = torch.autograd.grad(
+        learner.float().posterior.marginals(learner.prior, points).divergence_B.sum(), parameters
+    )
+    largest = max(float(gradient.abs().max()) for gradient in theirs)
+    assert all(float(gradient.abs().max()) < 3 * largest for gradient in ours)  # NaN is not
+
+
+def test_eigenvectors_have_the_gradient_of_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    matrix = (root @ root.T).requires_grad_()
+    weights = torch.randn(4, 5, generator=generator, dtype=torch.float64)
+
+    def total(values: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        return (weights[:, 0] * values).sum() + (weights[:, 1:] * vectors.abs()).sum()  # signs are arbitrary
+
+    ours, theirs = eigenvectors(matrix, precision=1e-16), torch.linalg.eigh(matrix)
+    torch.testing.assert_close(ours, tuple(theirs), rtol=0, atol=0)
+    gradients = [torch.autograd.grad(total(*both), matrix)[0] for both in (ours, theirs)]
+    torch.testing.assert_close(*(gradient + gradient.T for gradient in gradients))

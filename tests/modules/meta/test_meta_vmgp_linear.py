@@ -69,7 +69,7 @@ def linear(latent_dim: int, **options: object) -> Vmgp:
     learner = learner.double()
     with torch.no_grad():
         learner.prior.latents.raw_v_J += 0.3 * torch.randn(latent_dim)
-        learner.prior.mean.mean_J += torch.randn(latent_dim)  # type: ignore[operator]
+        learner.prior.mean.value += torch.randn(latent_dim)  # type: ignore[operator]
     return learner
 
 

@@ -1,4 +1,4 @@
-"""Inverse and log determinant of many small positive definite matrices, with a cheap exact gradient.
+"""Small symmetric matrices: inverses and log determinants with a cheap gradient, eigenvectors with one that survives.
 
 Letters: B leading dimensions, N rows.
 """
@@ -41,3 +41,23 @@ class _InverseAndLogDeterminant(torch.autograd.Function):
         (inverse_BNN,) = ctx.saved_tensors  # type: ignore[attr-defined]
         # d inverse = -inverse dM inverse; d log det = <inverse, dM>
         return inverse_BNN * grad_log_determinant_B[..., None, None] - inverse_BNN @ grad_inverse_BNN @ inverse_BNN
+
+
+def eigenvectors(matrix_NN: Tensor, *, precision: float) -> tuple[Tensor, Tensor]:
+    """Eigenvalues [N], ascending, and eigenvectors [N, N], in columns, of a positive definite matrix.
+
+    The gradient of eigenvectors divides by the gaps between eigenvalues, which turns the rounding of gradients that
+    arrive into noise where a gap is small, and into NaN where it is none. Here gaps that this noise would govern count
+    as none at all: their vectors pass no gradient, and all others the exact one.
+
+    Args:
+        matrix_NN: float64.
+        precision: Relative rounding error of the gradients that will arrive.
+    """
+    values_N, vectors_NN = torch.linalg.eigh(matrix_NN.detach())
+    gaps_NN = values_N - values_N[:, None]
+    blur = 100 * precision * values_N[-1]
+    # V^T dM V is first-order perturbation theory: d values on the diagonal, rotations of vectors times gaps beside it
+    change_NN = vectors_NN.T @ (matrix_NN - matrix_NN.detach()) @ vectors_NN
+    rotation_NN = change_NN * gaps_NN / (gaps_NN.square() + blur.square())
+    return values_N + change_NN.diagonal(), vectors_NN + vectors_NN @ rotation_NN
