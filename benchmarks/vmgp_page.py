@@ -39,23 +39,23 @@ INTRODUCTION = """\
 # VMGP and its rivals: results
 
 Each learner was trained for {steps} steps of 50 fresh tasks (5 support and 5 query points) and scored on the same test
-tasks as all others (5 and 5 points), with 1000 draws where its predictive is sampled. `make vmgp-table` makes this page;
-`python -m benchmarks.vmgp_table --help` tells how to fill other cells.
+tasks as all others (5 and 5 points), with 1000 draws where its predictive is sampled. `make vmgp-table` makes this
+page; `python -m benchmarks.vmgp_table --help` tells how to fill other cells.
 
 All learners had the same budget and no tuning for an environment: `yaml/vmgp/floor.yaml` with one overlay for the
-learner and one for the tasks. Values are means and standard errors over seeds (over tasks for the oracle and for a single
-seed); differences are paired: means over seeds, then the mean and standard error over test tasks.
+learner and one for the tasks. Values are means and standard errors over seeds (over tasks for the oracle and for a
+single seed); differences are paired: means over seeds, then the mean and standard error over test tasks.
 
-| column | meaning |
-| --- | --- |
-| log-loss, NLL | negative log probability of the right value of discrete, noise-free targets, whose density has no bound; else negative log density; nats per query |
-| gap to oracle | the same less that of the Bayes-optimal predictive on the same tasks |
-| CRPS, energy | continuous ranked probability score of each query, energy score of a task's queries together; units of the targets |
-| joint NLL | negative log density of a task's queries together, per query |
-| 90 % coverage | share of targets in the central 90 % interval |
-| calibration error | root mean square over 20 levels of the empirical less the nominal frequency |
-| KS of PIT | largest distance of the probability integral transforms from the uniform distribution |
-| ms a step | on one core, with the drawing of the tasks |
+- log-loss, NLL: negative log probability of the right value where targets are discrete and free of noise, so that a
+  density has no bound; else negative log density. Nats per query.
+- gap to oracle: the same less that of the Bayes-optimal predictive on the same tasks.
+- CRPS, energy: continuous ranked probability score of each query, energy score of a task's queries together; both in
+  units of the targets.
+- joint NLL: negative log density of a task's queries together, per query.
+- 90 % coverage: share of targets in the central 90 % interval.
+- calibration error: root mean square over 20 levels of the empirical less the nominal frequency.
+- KS of PIT: largest distance of the probability integral transforms from the uniform distribution.
+- ms a step: on one core, with the drawing of the tasks.
 
 ![Loss and CRPS of each learner and seed; the dashed line is the oracle](vmgp_table.png)"""
 Environment = dict[str, list[Filled]]

@@ -23,6 +23,7 @@ from typing import Any
 
 import lightning as L
 import torch
+import yaml
 from rich.progress import track
 
 from benchmarks.vmgp_cells import ORACLE, Cell, Filled, write_cell
@@ -32,8 +33,18 @@ from modules.scores import ScoreSheet
 from recipes import load
 from recipes.few_shot_evaluation import Evaluation
 
-LEARNERS = ("vmgp_sites", "vmgp_free", "deep_kernel_gp", "alpaca", "maml_ensemble", "neural_process", "output_flow_gp")
+LEARNERS = (
+    "vmgp_sites",
+    "vmgp_free",
+    "deep_kernel_gp",
+    "alpaca",
+    "maml_ensemble",
+    "histogram_process",
+    "output_flow_gp",
+)
 TASKS = ("identity", "floor", "sign", "absolute", "sinusoid", "steps")
+OF_THE_RECIPE = "vmgp_sites"
+"""The learner that `floor.yaml` has without an overlay."""
 YAML = Path(__file__).parents[1] / "yaml" / "vmgp"
 
 
@@ -41,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     """Fills the cells that are missing, then writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=_overlays("_tasks"), metavar="NAME")
-    parser.add_argument("--learners", nargs="+", default=LEARNERS, choices=_overlays("_learner"), metavar="NAME")
+    parser.add_argument(
+        "--learners", nargs="+", default=LEARNERS, choices=[OF_THE_RECIPE, *_overlays("_learner")], metavar="NAME"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--test-tasks", type=int, default=2000)
@@ -77,14 +90,16 @@ def _fill(cells: list[Cell], folder: Path, num_test_tasks: int, jobs: int) -> li
 
 def _one_quiet_thread() -> None:
     torch.set_num_threads(1)
-    logging.getLogger("lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")  # Lightning's advice, once a cell
 
 
 def fill_cell(cell: Cell, folder: Path, num_test_tasks: int) -> None:
     """Train and score one cell, and write its file."""
-    overlay = "vmgp_sites" if cell.learner == ORACLE else cell.learner
-    files = [YAML / "floor.yaml", YAML / "_tasks" / f"{cell.tasks}.yaml", YAML / "_learner" / f"{overlay}.yaml"]
+    files = [YAML / "floor.yaml", YAML / "_tasks" / f"{cell.tasks}.yaml"]
+    if cell.learner not in (ORACLE, OF_THE_RECIPE):
+        files.append(YAML / "_learner" / f"{cell.learner}.yaml")
     L.seed_everything(cell.seed, verbose=False)
     model, data = load(
         [str(file) for file in files],
@@ -102,11 +117,13 @@ def fill_cell(cell: Cell, folder: Path, num_test_tasks: int) -> None:
 
 
 def _trainer(steps: int) -> L.Trainer:
+    recipe = yaml.safe_load((YAML / "floor.yaml").read_text())["trainer"]
     return L.Trainer(
         accelerator="cpu",
         devices=1,
         max_epochs=-1,
         max_steps=steps,
+        gradient_clip_val=recipe["gradient_clip_val"],
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,
@@ -115,6 +132,7 @@ def _trainer(steps: int) -> L.Trainer:
     )
 
 
+@torch.no_grad()
 def _score(model: Any, data: Any, *, oracle: bool) -> ScoreSheet:
     evaluation = Evaluation(spacing=data.problem.spacing, num_samples=model.num_samples)
 
