@@ -38,4 +38,5 @@ def _which(tasks: FewShotTasks, task: int, query: int) -> dict[str, Any]:
 
 
 def _plain(values_Y: torch.Tensor) -> float | list[float]:
-    return float(values_Y) if values_Y.numel() == 1 else values_Y.tolist()
+    plain = [float(f"{value:.7g}") for value in values_Y.tolist()]  # 30.7, not the 30.700000762939453 of float32
+    return plain[0] if len(plain) == 1 else plain

@@ -23,6 +23,12 @@ RECIPES = sorted(
 SMALLER = {"vmgp/pendulum.yaml": [f"--data.tasks.num_{split}_tasks=3" for split in ("train", "val", "test")]}
 """What `_tiny.yaml` cannot make small for one recipe alone."""
 
+HIGHEST_LOSS = {"mosaicbert": 20, "vmgp": 200}
+"""After two steps, which teach nothing; untrained few-shot learners are sure of themselves."""
+
+LEFT_BEHIND = {"config.yaml", "command.txt", "environment.json", "loss.png", "lifetime_cost.md", "lifetime_cost.png"}
+LEFT_BEHIND_TOO = {"mosaicbert": set(), "vmgp": {"val_scores.csv", "predictive.png"}}
+
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_two_steps(recipe: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,12 +40,10 @@ def test_two_steps(recipe: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (run,) = set(home.glob(f"runs/{recipe.removesuffix('.yaml')}/*")) - before
     metrics = read_metrics(run / "metrics.csv")
     assert list(metrics["train/loss"]) == [0, 1]
-    assert 0 < metrics["val/loss"][1] < 200  # two steps learn nothing: untrained few-shot learners are sure of themselves
+    assert 0 < metrics["val/loss"][1] < HIGHEST_LOSS[family]
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
     jsonschema.validate(json.loads((run / "lifetime_cost.json").read_text()), LIFETIME_COST_SCHEMA)
-    assert {"config.yaml", "command.txt", "environment.json", "loss.png", "lifetime_cost.png"} <= {
-        path.name for path in run.iterdir()
-    }
+    assert LEFT_BEHIND | LEFT_BEHIND_TOO[family] <= {path.name for path in run.iterdir()}
 
 
 def test_there_are_recipes() -> None:
