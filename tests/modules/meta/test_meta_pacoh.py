@@ -249,6 +249,7 @@ def test_tasks_in_a_batch_equal_each_alone(dtype: torch.dtype, tolerance: float)
     ("arguments", "message"),
     [
         ({"inference": "map", "num_particles": 4}, "num_particles=4 has no effect with inference=map"),
+        ({"inference": "vi"}, "inference=vi must be one of map, svgd"),
         ({"num_particles": 0}, "num_particles=0 must be at least 1"),
         ({"feature_dim": 0}, "feature_dim=0 must be at least 1"),
         ({"weight_prior_sd": 0.0}, "weight_prior_sd=0.0 must be positive"),

@@ -4,47 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dense_vmgp import covariance, normal, random_tasks
+from dense_vmgp import KINDS, dense, model, ragged_points
 from torch.distributions import kl_divergence
 
-from modules.meta import Vmgp
 from modules.meta.latent_posterior import Points
-from modules.meta.posterior_free import FreePosterior
-from modules.meta.posterior_sites import GaussianSites
 from modules.meta.symmetric_matrices import eigenvectors, inverse_and_log_determinant
-
-KINDS = [("sites", "independent"), ("free", "independent"), ("free", "kronecker")]
-
-
-def model(posterior: str, covariance: str, **options: object) -> Vmgp:
-    torch.manual_seed(0)
-    options = {"latent_dim": 3, "input_dim": 2, "output_dim": 2, **options}
-    learner = Vmgp(posterior=posterior, covariance=covariance, **options).double()  # type: ignore[arg-type]
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in learner.named_parameters():  # no symmetry may hide a fault
-            if name.startswith(("prior.latents", "posterior.latents", "prior.mean")):
-                parameter += 0.7 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-    return learner
-
-
-def ragged_points() -> Points:
-    return Points(*random_tasks(4, num_support=5, num_queries=3, input_dim=2, output_dim=2, ragged=True).points())
-
-
-def dense(learner: Vmgp, points: Points, task: int) -> tuple[torch.distributions.MultivariateNormal, ...]:
-    """q and p of the real points of a task."""
-    keep = points.mask[task]
-    x, y = points.x[task, keep], points.y[task, keep]
-    p = normal(learner.prior.mean(x), covariance(learner.prior.kernel(x, x), learner.prior.latents))
-    if isinstance(learner.posterior, FreePosterior):
-        mean, kernel = learner.posterior.moments(Points(x[None], y[None], keep[keep][None]))
-        return normal(mean[0], covariance(kernel[0], learner.posterior.latents)), p
-    assert isinstance(learner.posterior, GaussianSites)
-    labels, variances = (v[0].T.reshape(-1) for v in learner.posterior.sites(Points(x[None], y[None], keep[None])))
-    precision = p.precision_matrix + torch.diag(1 / variances)
-    mean = torch.linalg.solve(precision, p.precision_matrix @ p.mean + labels / variances)
-    return torch.distributions.MultivariateNormal(mean, precision_matrix=precision), p
 
 
 @pytest.mark.parametrize(("posterior", "covariance"), KINDS)
