@@ -89,17 +89,19 @@ class Sinusoid(TaskFamily):
         num_samples: int = 1000,
         generator: Generator | None = None,
     ) -> Predictive | None:
-        """Weighted draws, where the noise is `RelativeNoise`; else None."""
-        from .oracles import SineTasks, sinusoid_oracle
+        """Weighted draws, where the noise is `RelativeNoise` and amplitude and phase are random; else None."""
+        from .oracles import SineTasks, SinusoidOracle
 
         if type(self) is not Sinusoid or not isinstance(self.noise, RelativeNoise) or not self.noise.share:
+            return None
+        if self.amplitude[0] == self.amplitude[1] or not 0 < self.phase[1] - self.phase[0] <= 2 * math.pi:
             return None
         mask_BN = support_mask.double()
         y_BN = support_y[..., 0].double() * mask_BN
         tasks = SineTasks(
             support_x[..., 0].double(), y_BN, mask_BN, self.amplitude, self.frequency, self.phase, self.noise.share
         )
-        return sinusoid_oracle(tasks, query_x, num_samples=num_samples, generator=generator)
+        return SinusoidOracle(tasks, query_x, num_samples=num_samples, generator=generator)
 
     def _wave(self, angle_BM1: Tensor) -> Tensor:
         return torch.sin(angle_BM1)

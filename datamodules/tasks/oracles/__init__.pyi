@@ -2,8 +2,8 @@ from .folded import Folded as Folded
 from .latent_gp import LatentGp as LatentGp
 from .latent_oracles import latent_oracle as latent_oracle
 from .sign_patterns import sign_patterns as sign_patterns
-from .sinusoid_oracle import SineTasks as SineTasks
-from .sinusoid_oracle import sinusoid_oracle as sinusoid_oracle
+from .sine_draws import SineTasks as SineTasks
+from .sinusoid_oracle import SinusoidOracle as SinusoidOracle
 from .staircase import Staircase as Staircase
 from .steps_oracle import StepsOracle as StepsOracle
 from .truncated import truncated_draws as truncated_draws
