@@ -74,9 +74,19 @@ def test_mass_of_far_tails_keeps_its_digits(low: float, high: float, expected: f
     assert mass.item() == pytest.approx(expected, abs=1e-3)  # log_ndtr(-20) less a factor 1 - 5e-10
 
 
+@pytest.mark.parametrize(("score", "expected"), [(-6.0, 9.8658765e-10), (-12.0, 1.7764821e-33), (9.0, 1.0)])
+def test_cdf_of_far_tails_keeps_its_digits(score: float, expected: float) -> None:
+    """In float32, where 1 + erf has none left below -5.5; and quantiles come back from there."""
+    standard = GaussianMixture(torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 4.0))
+    place = torch.full((1, 1, 1), 1 + 2 * score)
+    assert standard.cdf(place).item() == pytest.approx(expected, rel=1e-5)
+    if score == -6.0:
+        torch.testing.assert_close(standard.quantile(torch.tensor([expected]))[0], place, rtol=1e-5, atol=0)
+
+
 def test_density_integrates_to_one() -> None:
     predictive = mixture(output_dim=1)
-    grid = torch.linspace(-20, 20, 20_001, dtype=torch.float64)
+    grid = torch.linspace(-20, 20, 4001, dtype=torch.float64)
     density = torch.stack([predictive.log_prob(y.expand(B, Q, 1)).value.exp() for y in grid])
     torch.testing.assert_close(torch.trapezoid(density, grid, dim=0), torch.ones(B, Q, dtype=torch.float64))
 
@@ -147,6 +157,27 @@ def test_joint_gaussian_draws_have_their_covariance() -> None:
     torch.testing.assert_close(covariance, single.covariances_SBYQQ[0, 1, 1], rtol=0.05, atol=0.15)
 
 
+def test_a_covariance_shared_by_components_is_that_of_each() -> None:
+    joint, y = joint_gaussians(), targets()
+    shared = JointGaussians(joint.means_SBQY, joint.covariances_SBYQQ[:1], joint.log_weights_SB)
+    covariances = joint.covariances_SBYQQ[:1].expand(S, -1, -1, -1, -1)
+    repeated = JointGaussians(joint.means_SBQY, covariances, joint.log_weights_SB)
+    torch.testing.assert_close(shared.joint_log_prob(y), repeated.joint_log_prob(y), rtol=1e-12, atol=1e-12)
+    draws = [each.sample(50, generator=torch.Generator().manual_seed(5)) for each in (shared, repeated)]
+    torch.testing.assert_close(*draws, rtol=1e-12, atol=1e-12)
+
+
+def test_draws_of_joint_gaussians_take_components_by_their_weights() -> None:
+    means = torch.tensor([-10.0, 10.0]).view(2, 1, 1, 1).expand(2, 1, 2, 1)
+    covariance = torch.tensor([[1.0, 0.9], [0.9, 1.0]]).view(1, 1, 1, 2, 2)
+    joint = JointGaussians(means, covariance, torch.tensor([[0.2], [0.8]]).log())
+    draws = joint.sample(5000, generator=torch.Generator().manual_seed(0))[:, 0, :, 0]
+    assert (draws[:, 0] > 0).float().mean().item() == pytest.approx(0.8, abs=1e-3)  # systematic resampling
+    assert (draws[:, 0].sign() == draws[:, 1].sign()).all()
+    upper = draws[draws[:, 0] > 0]
+    assert torch.corrcoef(upper.T)[0, 1].item() == pytest.approx(0.9, abs=0.02)
+
+
 def test_too_many_joint_queries_are_refused() -> None:
     wide = GaussianMixture(torch.zeros(1, 1, 300, 1), torch.ones(1, 1, 1, 1))
     with pytest.raises(ValueError, match=r"300 queries is refused above 256"):
@@ -166,9 +197,13 @@ def test_scaling_changes_units_and_nothing_else() -> None:
     )
     y = 4 * targets()
     mask = torch.tensor([True, True, False, True]).expand(B, Q)
-    for name, arguments in {"log_prob": (y,), "joint_log_prob": (y, mask), "log_mass": (y, y + 1)}.items():
+    calls = ("log_prob", (y,)), ("joint_log_prob", (y,)), ("joint_log_prob", (y, mask)), ("log_mass", (y, y + 1))
+    for name, arguments in calls:
         ours, theirs = getattr(scaled, name)(*arguments), getattr(direct, name)(*arguments)
         torch.testing.assert_close(ours.value, theirs.value, rtol=1e-10, atol=1e-10)
+    for joint in (False, True):
+        draws = [each.sample(9, joint=joint, generator=torch.Generator().manual_seed(0)) for each in (scaled, direct)]
+        torch.testing.assert_close(*draws)
     torch.testing.assert_close(scaled.cdf(y), direct.cdf(y))
     torch.testing.assert_close(scaled.mean, direct.mean)
     levels = torch.tensor([0.2, 0.8])

@@ -1,5 +1,7 @@
 """MAML: one call for all tasks and members equals plain autograd, one task and one member at a time.
 
+The contract of learners (fillers, order, batches) is held in test_meta_contract.py.
+
 Letters: S members, B tasks, N support points, Q query points, X input width, Y target width.
 """
 
@@ -172,27 +174,6 @@ def test_outer_gradient_by_finite_differences() -> None:
         torch.testing.assert_close(slope, parameter.grad.view(-1)[index], rtol=1e-6, atol=1e-8)
 
 
-def test_filler_influences_nothing() -> None:
-    learner, tasks = build(num_inner_steps=2), draw()
-    other = replace(
-        tasks,
-        support_x=torch.where(tasks.support_mask[..., None], tasks.support_x, 7.0),
-        support_y=torch.where(tasks.support_mask[..., None], tasks.support_y, -1e3),
-        query_x=torch.where(tasks.query_mask[..., None], tasks.query_x, 9.0),
-        query_y=torch.where(tasks.query_mask[..., None], tasks.query_y, 1e3),
-    )
-    assert torch.equal(learner.loss(tasks), learner.loss(other))
-    real = tasks.query_mask[..., None]
-    assert torch.equal(answer(learner, tasks).mean * real, answer(learner, other).mean * real)
-    parameters = list(learner.parameters())
-    for ours, theirs in zip(
-        torch.autograd.grad(learner.loss(tasks), parameters),
-        torch.autograd.grad(learner.loss(other), parameters),
-        strict=True,
-    ):
-        assert torch.equal(ours, theirs)
-
-
 def test_without_support_nothing_is_adapted() -> None:
     learner, tasks = build(num_inner_steps=2), draw()
     x, y, mask = (tensor[:, :0] for tensor in (tasks.support_x, tasks.support_y, tasks.support_mask))
@@ -202,20 +183,6 @@ def test_without_support_nothing_is_adapted() -> None:
     torch.testing.assert_close(answer(learner, empty).means_SBQY, expected, rtol=1e-12, atol=1e-12)
     learner.loss(empty).backward()
     assert all(torch.isfinite(p.grad).all() for p in learner.parameters() if p.grad is not None)
-
-
-def test_order_of_support_means_nothing_and_queries_keep_theirs() -> None:
-    learner, tasks = build(num_inner_steps=2), draw()
-    order, places = torch.tensor([3, 0, 4, 2, 1]), torch.tensor([2, 0, 1])
-    shuffled = replace(
-        tasks,
-        support_x=tasks.support_x[:, order],
-        support_y=tasks.support_y[:, order],
-        support_mask=tasks.support_mask[:, order],
-        query_x=tasks.query_x[:, places],
-    )
-    expected = answer(learner, tasks).mean[:, places]
-    torch.testing.assert_close(answer(learner, shuffled).mean, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_predictive_is_the_equal_mixture_of_members_with_their_noise() -> None:

@@ -1,4 +1,7 @@
-"""The transformer neural process: what its queries may and may not depend on, against plain attention, and learning."""
+"""The transformer neural process: what its queries may and may not depend on, against plain attention, and learning.
+
+The contract of learners (fillers, batches, no support) is held in test_meta_contract.py.
+"""
 
 from __future__ import annotations
 
@@ -73,41 +76,6 @@ def test_queries_do_not_see_each_other() -> None:
     more_x = torch.cat([tasks.query_x, tasks.query_x[:, :1] + 100], dim=1)
     more_y = torch.cat([tasks.query_y, tasks.query_y[:, :1]], dim=1)
     close(density(learner, replace(tasks, query_x=more_x, query_y=more_y))[:, :Q], alone)
-
-
-def test_a_batch_is_a_loop_over_tasks_without_filler() -> None:
-    learner, tasks = make(), make_tasks()
-    together = density(learner, tasks)
-    for index in range(B):
-        n = int(tasks.support_mask[index].sum())
-        real = FewShotTasks(
-            tasks.support_x[index : index + 1, :n],
-            tasks.support_y[index : index + 1, :n],
-            tasks.support_mask[index : index + 1, :n],
-            tasks.query_x[index : index + 1],
-            tasks.query_y[index : index + 1],
-            tasks.query_mask[index : index + 1],
-            n + Q,
-        )
-        close(density(learner, real)[0], together[index])
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_filler_changes_neither_loss_nor_gradient(head: HeadBuilder) -> None:
-    learner, tasks = make(head, input_dim=2, output_dim=2), make_tasks(x=2, y=2)
-    garbage = replace(
-        tasks,
-        support_x=torch.where(tasks.support_mask[..., None], tasks.support_x, 77.0),
-        support_y=torch.where(tasks.support_mask[..., None], tasks.support_y, -55.0),
-        query_x=torch.where(tasks.query_mask[..., None], tasks.query_x, 33.0),
-        query_y=torch.where(tasks.query_mask[..., None], tasks.query_y, 11.0),
-    )
-    results = []
-    for batch in (tasks, garbage):
-        loss = learner.loss(batch)
-        results.append([loss.detach(), *torch.autograd.grad(loss, list(learner.parameters()))])
-    for one, other in zip(*results, strict=True):
-        close(one, other)
 
 
 def test_loss_is_nats_per_query_and_task() -> None:

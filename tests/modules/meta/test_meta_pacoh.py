@@ -1,5 +1,7 @@
 """PACOH against densities of torch.distributions, loops over particles, and GPyTorch's exact GP.
 
+The contract of learners (fillers, order, batches) is held in test_meta_contract.py.
+
 Letters: S particles, B tasks, N support points, M points of a task, Q query points, X input width, Y target width.
 """
 
@@ -151,18 +153,6 @@ def test_svgd_moves_particles_along_the_direction_of_its_formula() -> None:
         torch.testing.assert_close(-ours, direction, rtol=1e-6, atol=1e-9)
 
 
-def test_filler_changes_no_gradient() -> None:
-    learner, tasks = build(), draw()
-    other = replace(
-        tasks,
-        support_x=torch.where(tasks.support_mask[..., None], tasks.support_x, 7.0),
-        query_y=torch.where(tasks.query_mask[..., None], tasks.query_y, -1e3),
-    )
-    gradients = [torch.autograd.grad(learner.loss(batch), list(learner.parameters())) for batch in (tasks, other)]
-    for one, two in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)
-
-
 def test_training_lowers_the_loss_and_keeps_particles_apart() -> None:
     torch.manual_seed(0)
     learner, generator = Pacoh(num_particles=4, hidden_dims=(16, 16)), torch.Generator().manual_seed(2)
@@ -233,16 +223,6 @@ def test_without_support_particles_answer_with_their_priors() -> None:
         torch.testing.assert_close(predictive.means_SBQY[s, 1, :, 1], mean.detach(), rtol=1e-10, atol=1e-10)
         variance = (kernel.diagonal() + noise).detach()
         torch.testing.assert_close(predictive.variances_SBQY[s, 1, :, 1], variance, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-def test_tasks_in_a_batch_equal_each_alone(dtype: torch.dtype, tolerance: float) -> None:
-    learner, tasks = build(dtype=dtype), draw(dtype=dtype)
-    names = ("support_x", "support_y", "support_mask", "query_x", "query_y", "query_mask")
-    tasks_alone = [replace(tasks, **{name: getattr(tasks, name)[b : b + 1] for name in names}) for b in range(4)]
-    alone = torch.cat([answer(learner, task).log_prob(task.query_y).value for task in tasks_alone])
-    together = answer(learner, tasks).log_prob(tasks.query_y).value
-    torch.testing.assert_close(together, alone, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(

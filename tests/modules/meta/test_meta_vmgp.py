@@ -122,9 +122,7 @@ class _Loss(torch.nn.Module):
 @pytest.mark.parametrize(
     ("posterior", "covariance", "num_steps"), [("sites", "independent", 1000), ("free", "kronecker", 250)]
 )
-def test_clustered_and_repeated_inputs_stay_finite_in_float32(
-    posterior: str, covariance: str, num_steps: int
-) -> None:
+def test_clustered_and_repeated_inputs_stay_finite_in_float32(posterior: str, covariance: str, num_steps: int) -> None:
     learner = model(posterior, covariance).float()
     optimizer = torch.optim.Adam(learner.parameters(), 3e-3)
     generator = torch.Generator().manual_seed(0)

@@ -121,7 +121,7 @@ def expected_bound(learner: Vmgp, points: Points, sites: tuple[Tensor, Tensor]) 
 
 @pytest.mark.parametrize("latent_dim", [1, 3])
 def test_elbo_of_random_linear_decoders_stays_below_the_evidence(latent_dim: int) -> None:
-    """200 models with weights, noises, scales and encoders of their own, each on its task; of one latent q can be exact."""
+    """200 models with weights, noises, scales and encoders of their own, a task each; one latent has an exact q."""
     points = Points(*random_tasks(200, ragged=True).points())
     learner, generator = linear(latent_dim), torch.Generator().manual_seed(0)
     assert isinstance(learner.posterior, GaussianSites)

@@ -68,9 +68,7 @@ def moments(
 
     def measure(learner: Vmgp, tasks: FewShotTasks, joint: bool) -> tuple[Tensor, Tensor]:
         use(Impulses())
-        draw: LatentSampler = learner.posterior.at_queries(
-            learner.prior, support_of(tasks), tasks.query_x, joint=joint
-        )
+        draw: LatentSampler = learner.posterior.at_queries(learner.prior, support_of(tasks), tasks.query_x, joint=joint)
         draws_SBK = draw(150, None).detach().flatten(2)
         away_SBK = draws_SBK - draws_SBK[0]
         return draws_SBK[0], torch.einsum("sbk,sbl->bkl", away_SBK, away_SBK)
