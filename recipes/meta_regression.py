@@ -29,6 +29,7 @@ from modules.flops import few_shot_cost_profile
 from modules.scores import ScoreSheet
 from recipes.few_shot_evaluation import Evaluation
 from recipes.few_shot_predictions import prediction_rows
+from recipes.few_shot_table import scores_table
 from recipes.finite_tasks import check_finite
 from recipes.horizon import run_fraction
 from recipes.hyperparameters import save_plain_hyperparameters
@@ -209,6 +210,14 @@ class MetaRegression(L.LightningModule):
             for score, value in sheet.summary().items():
                 # equal on all ranks; Lightning wants to be told
                 self.log(f"{name}/{score}", value, prog_bar=score in SHOWN, sync_dist=True)
+        self._show_scores()
+
+    def _show_scores(self) -> None:
+        """Print our table instead of Lightning's, which cuts names short and repeats all of them for each loader."""
+        loop = self.trainer.test_loop if self.trainer.testing else self.trainer.validate_loop
+        if self.trainer.state.fn != "fit" and loop.verbose:
+            loop.verbose = False
+            self.print(scores_table(self.sheets))
 
     # Prediction
 

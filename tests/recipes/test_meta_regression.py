@@ -96,9 +96,16 @@ def test_discrete_targets_are_judged_by_log_loss(make_trainer: Trainers, tmp_pat
     assert metrics["val/loss"] == metrics["val/log_loss"] != metrics["val/nll"]
 
 
-def test_sizes_of_support_and_the_oracle_have_sheets_of_their_own(make_trainer: Trainers, tmp_path: Path) -> None:
+def test_sizes_of_support_and_the_oracle_have_sheets_of_their_own(
+    make_trainer: Trainers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model, data = small_model(exact=True), small_data(test_support=[0, 5])
-    metrics = make_trainer(TaskScores()).test(model, datamodule=data, verbose=False)[0]
+    metrics = make_trainer(TaskScores()).test(model, datamodule=data)[0]
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["400", "tasks", "0", "support", "points", "5", "support", "points"]
+    (shown,) = [line.split()[1:] for line in lines if line.startswith("nll ")]
+    wanted = [f"{metrics[f'test/support_{size}/nll{part}']:.4f}" for size in (0, 5) for part in ("", "_se")]
+    assert [word for word in shown if word != "+-"] == wanted
     assert "test/loss" not in metrics
     for sheet, num_support in zip(model.sheets, (0, 5), strict=True):
         name = f"test/support_{num_support}"
