@@ -54,7 +54,7 @@ class Folded(Predictive):
 
     def joint_log_prob(self, y: Tensor, mask: Tensor | None = None) -> Estimate:
         check_joint(y.shape[1])
-        mask = torch.ones(y.shape[:2], dtype=torch.bool) if mask is None else mask
+        mask = torch.ones(y.shape[:2], dtype=torch.bool, device=y.device) if mask is None else mask
         root_BQ = self._root(y)[..., 0]
         log_slope_BQ = torch.where(mask, self._log_slope(root_BQ), 0.0)
         value = self._joint_log_prob(root_BQ, mask) + log_slope_BQ.sum(dim=1)

@@ -58,8 +58,8 @@ class LatentGp:
 
         def joint() -> JointGaussians:
             covariance_BQQ = self._query_BQQ - self._whitened_BNQ.mT @ self._whitened_BNQ
-            nugget_QQ = self.nugget * torch.eye(covariance_BQQ.shape[-1], dtype=covariance_BQQ.dtype)
-            covariances_1B1QQ = (covariance_BQQ + nugget_QQ)[None, :, None]
+            covariance_BQQ.diagonal(dim1=-2, dim2=-1).add_(self.nugget)
+            covariances_1B1QQ = covariance_BQQ[None, :, None]
             return JointGaussians(means_SBQ1, covariances_1B1QQ, log_weights_SB, sampled=sampled)
 
         return GaussianMixture(means_SBQ1, variance_BQ[None, ..., None], log_weights_SB, sampled=sampled, joint=joint)

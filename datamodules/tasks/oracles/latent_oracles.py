@@ -65,10 +65,10 @@ def latent_oracle(
     if tasks.latent_dim > 1 or tasks.noise_sd:
         return None
     if isinstance(transform, Sign):
-        return staircase(gp, support_y_BN1, torch.zeros(1), -1.0, 2.0, num_samples, generator)
+        return staircase(gp, support_y_BN1, query_x_BQX.new_zeros(1), -1.0, 2.0, num_samples, generator)
     if isinstance(transform, Floor):
         end = math.ceil(9 * tasks.variance**0.5)
-        edges_E, lowest = torch.arange(-end, end + 1), -transform.step * (end + 1)
+        edges_E, lowest = torch.arange(-end, end + 1, device=query_x_BQX.device), -transform.step * (end + 1)
         return staircase(gp, support_y_BN1, edges_E, lowest, transform.step, num_samples, generator)
     if not isinstance(transform, (Absolute, Square)):
         return None

@@ -126,7 +126,7 @@ def posterior_draws(tasks: SineTasks, num_draws: int, generator: Generator | Non
     width = (high - low) / num_cells
     options: dict[str, Any] = {"dtype": torch.float64, "device": tasks.x_BN.device}
     centres_G = low + width * (torch.arange(num_cells, **options) + 0.5)
-    edges_K = _intervals(tasks.amplitude).to(tasks.x_BN.device)
+    edges_K = tasks.x_BN.new_tensor(_intervals(tasks.amplitude))
     moments = _moments(tasks, centres_G.expand(len(tasks.x_BN), -1))
     logs = [_proposal(tasks, moments, *ends).log_evidence for ends in itertools.pairwise(edges_K)]
     logs_BKG = torch.nn.functional.max_pool1d(torch.stack(logs, dim=1), 3, stride=1, padding=1)
@@ -147,13 +147,13 @@ def posterior_draws(tasks: SineTasks, num_draws: int, generator: Generator | Non
     return SineDraws(f_BS, a_BS, b_BS, log_weights_BS)
 
 
-def _intervals(amplitude: Range) -> Tensor:
+def _intervals(amplitude: Range) -> list[float]:
     """Edges of the intervals of A, a factor of two to four apart."""
     low, high = amplitude
     floor = max(low, high / WIDEST)
     number = min(MAX_INTERVALS, math.ceil(math.log2(high / floor)))
     inner = [floor * (high / floor) ** (k / number) for k in range(1, number)]
-    return torch.tensor([low, *inner, high], dtype=torch.float64)
+    return [low, *inner, high]
 
 
 def _log_joint(tasks: SineTasks, f_BS: Tensor, a_BS: Tensor, b_BS: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ Letters: B tasks, M points in ascending order, Q query points, N + 1 states (swi
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -43,7 +44,7 @@ class StepsOracle(GaussianMixture):
         noise_sd: float,
     ) -> None:
         self.noise_sd = noise_sd
-        self.levels_N = 2.0 * (torch.arange(num_switches + 1, dtype=torch.float64) % 2) - 1
+        self.levels_N = 2.0 * (torch.arange(num_switches + 1, dtype=torch.float64, device=query_x_BQX.device) % 2) - 1
         low, width = switch_range[0], max(switch_range[1] - switch_range[0], 1e-12)
         support_BM = ((support_x_BMX[..., 0].double() - low) / width).clamp(0, 1)  # as a share of the range
         self._support_BM = torch.where(mask_BM, support_BM, 1.0)
@@ -53,12 +54,13 @@ class StepsOracle(GaussianMixture):
         log_weights_2BQ = torch.stack(
             [log_states_BQN[..., 0::2].logsumexp(-1), log_states_BQN[..., 1::2].logsumexp(-1)]
         )
-        means_2BQ1 = torch.tensor([-1.0, 1.0]).double().view(2, 1, 1, 1).expand(-1, *self._query_BQ.shape, 1)
-        super().__init__(means_2BQ1, torch.tensor(noise_sd**2, dtype=torch.float64), log_weights_2BQ)
+        means_2 = self._query_BQ.new_tensor([-1.0, 1.0])
+        means_2BQ1 = means_2.view(2, 1, 1, 1).expand(-1, *self._query_BQ.shape, 1)
+        super().__init__(means_2BQ1, means_2.new_tensor(noise_sd**2), log_weights_2BQ)
 
     def joint_log_prob(self, y: Tensor, mask: Tensor | None = None) -> Estimate:
         check_joint(y.shape[1])
-        mask = torch.ones(y.shape[:2], dtype=torch.bool) if mask is None else mask
+        mask = torch.ones(y.shape[:2], dtype=torch.bool, device=y.device) if mask is None else mask
         places_BM = torch.cat([self._support_BM, self._query_BQ], dim=1)
         emissions_BMN = torch.cat([self._emissions_BMN, self._emissions(y, mask)], dim=1)
         value = _evidence(places_BM, emissions_BMN) - _evidence(self._support_BM, self._emissions_BMN)
@@ -73,7 +75,7 @@ class StepsOracle(GaussianMixture):
         unseen_BQN = self._emissions_BMN.new_zeros(*self._query_BQ.shape, len(self.levels_N))
         states_SBM = _paths(places_BM, torch.cat([self._emissions_BMN, unseen_BQN], dim=1), num_samples, generator)
         levels_SBQ = self.levels_N[states_SBM[..., -num_queries:]]
-        noise_SBQ = torch.randn(levels_SBQ.shape, generator=generator, dtype=levels_SBQ.dtype)
+        noise_SBQ = torch.randn(levels_SBQ.shape, generator=generator, dtype=levels_SBQ.dtype, device=levels_SBQ.device)
         return (levels_SBQ + self.noise_sd * noise_SBQ)[..., None]
 
     def _emissions(self, y_BM1: Tensor, mask_BM: Tensor) -> Tensor:
@@ -103,9 +105,9 @@ def _in_order(places_BM: Tensor, emissions_BMN: Tensor) -> tuple[Tensor, Tensor]
 def _log_transitions(start: Tensor, end: Tensor, num_states: int) -> Tensor:
     """Log probability of each state at `end` given that at `start`, [..., N + 1, N + 1]; places are in [0, 1]."""
     share = ((end - start) / (1 - start).clamp(min=1e-300)).clamp(0, 1)[..., None, None]
-    states = torch.arange(num_states)
+    states = torch.arange(num_states, device=start.device)
     left_N1, passed_NN = num_states - 1 - states[:, None], states - states[:, None]
-    chosen_NN = torch.tensor(
+    chosen_NN = start.new_tensor(
         [[math.comb(num_states - 1 - n, m - n) if m >= n else 0 for m in range(num_states)] for n in range(num_states)]
     )
     return (chosen_NN * share ** passed_NN.clamp(min=0) * (1 - share) ** (left_N1 - passed_NN).clamp(min=0)).log()
@@ -115,7 +117,7 @@ def _forward(places_BM: Tensor, emissions_BMN: Tensor) -> Tensor:
     """Log probability of the targets up to each point and of its state, [B, M + 1, N + 1]; no point comes first."""
     num_tasks, num_points, num_states = emissions_BMN.shape
     steps = _log_transitions(torch.nn.functional.pad(places_BM, (1, 0))[:, :-1], places_BM, num_states)
-    state_BN = torch.full((num_tasks, num_states), -torch.inf, dtype=torch.float64)
+    state_BN = emissions_BMN.new_full((num_tasks, num_states), -torch.inf)
     state_BN[:, 0] = 0.0
     states = [state_BN]
     for k in range(num_points):
@@ -127,7 +129,7 @@ def _backward(places_BM: Tensor, emissions_BMN: Tensor) -> Tensor:
     """Log probability of the targets from each point on, its own included, given its state, [B, M + 1, N + 1]."""
     num_tasks, num_points, num_states = emissions_BMN.shape
     steps = _log_transitions(places_BM[:, :-1], places_BM[:, 1:], num_states)
-    states = [torch.zeros((num_tasks, num_states), dtype=torch.float64)]
+    states = [emissions_BMN.new_zeros(num_tasks, num_states)]
     for k in range(num_points - 1, -1, -1):
         later = states[-1] if k == num_points - 1 else (steps[:, k] + states[-1][:, None]).logsumexp(dim=-1)
         states.append(later + emissions_BMN[:, k])
@@ -146,8 +148,10 @@ def _paths(places_BM: Tensor, emissions_BMN: Tensor, num_samples: int, generator
     num_tasks, num_points, num_states = sorted_BMN.shape
     after_BMN = _backward(sorted_BM, sorted_BMN)
     steps = _log_transitions(torch.nn.functional.pad(sorted_BM, (1, 0))[:, :-1], sorted_BM, num_states)
-    uniforms_SBM = torch.rand((num_samples, num_tasks, num_points), generator=generator, dtype=torch.float64)
-    state_SB, tasks_B = torch.zeros(num_samples, num_tasks, dtype=torch.long), torch.arange(num_tasks)
+    options: dict[str, Any] = {"device": places_BM.device}
+    uniforms_SBM = torch.rand((num_samples, num_tasks, num_points), generator=generator, dtype=torch.float64, **options)
+    state_SB = torch.zeros(num_samples, num_tasks, dtype=torch.long, **options)
+    tasks_B = torch.arange(num_tasks, **options)
     states = []
     for k in range(num_points):
         shares = (steps[:, k] + after_BMN[:, k, None]).softmax(dim=-1).cumsum(dim=-1)  # [B, from, to]

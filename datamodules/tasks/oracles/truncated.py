@@ -40,7 +40,9 @@ def truncated_draws(
     factor_BNN = torch.linalg.cholesky(covariance_BNN)
     precision_BN, target_BN = (HEEDED * value for value in stand_ins(covariance_BNN, low_BN, high_BN))
     num_tasks, num_coordinates = low_BN.shape
-    uniforms_SBN = torch.rand((num_samples, *low_BN.shape), generator=generator, dtype=low_BN.dtype)
+    uniforms_SBN = torch.rand(
+        (num_samples, *low_BN.shape), generator=generator, dtype=low_BN.dtype, device=low_BN.device
+    )
     draws_SBN = low_BN.new_zeros(num_samples, num_tasks, num_coordinates)
     whitened_SBN = torch.zeros_like(draws_SBN)
     log_weights_SB = low_BN.new_zeros(num_samples, num_tasks)
@@ -94,7 +96,7 @@ def _posterior(covariance_BNN: Tensor, precision_BN: Tensor, target_BN: Tensor) 
 def _ahead(covariance_BNN: Tensor, precision_BN: Tensor, target_BN: Tensor, draws_SBK: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [S, B] and standard deviation [B] of coordinate k, given draws of those before and stand-ins after it."""
     k = draws_SBK.shape[-1]
-    after_N = torch.arange(covariance_BNN.shape[-1]) > k
+    after_N = torch.arange(covariance_BNN.shape[-1], device=covariance_BNN.device) > k
     mean_BN, covariance = _posterior(
         covariance_BNN, torch.where(after_N, precision_BN, PRECISIONS[0]), torch.where(after_N, target_BN, 0.0)
     )

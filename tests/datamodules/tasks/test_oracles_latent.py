@@ -29,8 +29,12 @@ def oracle(tasks: LatentFunction, drawn: Drawn, num_samples: int = 1000) -> Pred
     return predictive
 
 
-def test_floor_reproduces_the_worked_example() -> None:
-    """Section 4.1 of the specification: 0.650 nats, MSE 7.51, CRPS 1.062, KDE-NLL .346, over 500 tasks."""
+def test_floor_agrees_with_the_worked_example() -> None:
+    """Section 4.1 of the specification: 0.650 nats, MSE 7.51, CRPS 1.062, KDE-NLL .346, over 500 tasks of its own.
+
+    Equal within the error of both, but its log-loss comes from a Gibbs sampler that had not converged (next test): ours
+    is .596 +- .010 on 2000 tasks.
+    """
     tasks = LatentFunction()
     drawn = draw(tasks, 500, 5, 5, seed=3)
     predictive = oracle(tasks, drawn, 500)
@@ -41,9 +45,46 @@ def test_floor_reproduces_the_worked_example() -> None:
         error = 2**0.5 * scores[name].std().item() / 500**0.5  # theirs and ours
         assert scores[name].mean().item() == pytest.approx(expected, abs=2.5 * error), name
         assert error < 0.1 * expected
+    log_loss = scores["log_loss"]
+    assert log_loss.mean().item() == pytest.approx(0.596, abs=2.5 * log_loss.std().item() / 500**0.5)
     kde = scores["kde"].mean().item()
     assert kde == pytest.approx(0.346, abs=0.35)  # a missed mode costs 250 nats / 2500 queries; 3 misses or none
     assert kde > scores["log_loss"].mean().item() - 0.579
+
+
+def test_gibbs_sampling_comes_down_to_the_floor_oracle() -> None:
+    """Close points on two sides of an edge hold a Gibbs sampler up: after the specification's 150 sweeps it still is.
+
+    Its log-loss falls with the sweeps towards ours, and is the same where all points are apart.
+    """
+    tasks = LatentFunction()
+    drawn = draw(tasks, 40, 5, 5, seed=12)
+    latent = LatentGp(*drawn.latent, lengthscale=tasks.lengthscale, variance=tasks.variance)
+    precision_BNN, low_BN = latent.covariance_BNN.inverse(), drawn.support[1][..., 0].double() / 5
+    y = drawn.query_y.double()
+    ours_B = -oracle(tasks, drawn, 2000).log_mass(y - 2.5, y + 2.5).value.mean(dim=1)
+    z_SBN, source, excess = (low_BN + 0.5).repeat(100, 1, 1), generator(2), []
+    for num_sweeps in (20, 130, 1850):
+        for _ in range(num_sweeps):
+            _gibbs_sweep(z_SBN, precision_BNN, low_BN, source)
+        excess.append(-latent.given(z_SBN).log_mass(y / 5, y / 5 + 1).value.mean(dim=1) - ours_B)
+    few, published, many = (float(excess_B.mean()) for excess_B in excess)
+    assert few > 2 * published > 4 * many > 0
+    x_BN = drawn.support[0][..., 0].sort(dim=1).values
+    apart_B = x_BN.diff(dim=1).amin(dim=1) > 0.15
+    assert apart_B.sum() >= 4
+    assert excess[-1][apart_B].abs().max() < 0.1
+
+
+def _gibbs_sweep(z_SBN: Tensor, precision_BNN: Tensor, low_BN: Tensor, source: Generator) -> None:
+    """Draws each coordinate in place, given the others and that it lies within 1 above its lower edge."""
+    for k in range(z_SBN.shape[-1]):
+        sd_B = precision_BNN[:, k, k].rsqrt()
+        mean_SB = z_SBN[..., k] - sd_B**2 * torch.einsum("sbn,bn->sb", z_SBN, precision_BNN[:, k])
+        lower, upper = (torch.special.ndtr((low_BN[:, k] + edge - mean_SB) / sd_B) for edge in (0, 1))
+        share = lower + torch.rand(mean_SB.shape, generator=source, dtype=torch.float64) * (upper - lower)
+        drawn_SB = mean_SB + sd_B * torch.special.ndtri(share.clamp(1e-15, 1 - 1e-15))
+        z_SBN[..., k] = torch.minimum(torch.maximum(drawn_SB, low_BN[:, k]), low_BN[:, k] + 1)
 
 
 @pytest.mark.parametrize("num_support", [0, 5])
