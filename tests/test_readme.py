@@ -1,4 +1,4 @@
-"""Every `galley` command of the README runs as written, shrunk by the family's `_tiny.yaml` where it would train."""
+"""Every `galley` command of README and few-shot pages runs as written, shrunk by `_tiny.yaml` where it would train."""
 
 from __future__ import annotations
 
@@ -12,31 +12,45 @@ from recipes.__main__ import main
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
-COMMANDS = re.findall(r"^ {4}(galley .+?)(?: +#.*)?$", README, flags=re.MULTILINE)
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
+WITH_COMMANDS = ("README.md", "few_shot.md", "few_shot_tasks.md")
+COMMANDS = list(
+    dict.fromkeys(
+        command
+        for page in PAGES
+        if page.name in WITH_COMMANDS
+        for command in re.findall(r"^ {4}(galley .+?)(?: +#.*)?$", page.read_text(), flags=re.MULTILINE)
+    )
+)
 PYTHON = re.findall(r"```python\n(.+?)```", README, flags=re.DOTALL)
 TRAINING = ("fit", "validate", "test", "predict")
-SHRINK = ["-c", "yaml/mosaicbert/_tiny.yaml", "--trainer.devices=1", "--trainer.strategy=auto"]
+RUN = re.compile(r"runs/(\w+)/(\w+)/<((?:other )?run)>")
+"""A finished run of a recipe, or another one of the same recipe."""
 
 
-@pytest.fixture
-def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a finished run of the demo recipe, as `<run>` stands for in the README."""
-    monkeypatch.chdir(home)
-    runs = home / "runs" / "mosaicbert" / "tiny"
-    if not runs.exists():
-        assert main(["fit", "-c", "yaml/mosaicbert/tiny.yaml", *SHRINK]) == 0
-    return min(runs.iterdir()).name
+def shrink(family: str) -> list[str]:
+    return ["-c", f"yaml/{family}/_tiny.yaml", "--trainer.devices=1", "--trainer.strategy=auto"]
+
+
+def finished_run(home: Path, family: str, recipe: str, which: str) -> str:
+    """Folder of a run of two steps, made if it is not there."""
+    place = ["run", "other run"].index(which)
+    while True:
+        trained = sorted((home / "runs" / family / recipe).glob("*/checkpoints"))
+        if len(trained) > place:
+            return str(trained[place].parent.relative_to(home))
+        assert main(["fit", "-c", f"yaml/{family}/{recipe}.yaml", *shrink(family)]) == 0
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(command: str, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = shlex.split(command.replace("<run>", run))[1:]
+def test_command(command: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    words = shlex.split(RUN.sub(lambda match: finished_run(home, *match.groups()), command))[1:]
     if words[0] in TRAINING:
-        overlays, options = words, []
         first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
         overlays, options = words[:first], words[first:]
         kept = [option for option in options if not option.startswith("--trainer.devices")]
-        words = [*overlays, *SHRINK, *kept]
+        words = [*overlays, *shrink(words[2].split("/")[1]), *kept]
         if any(option.startswith("--data.corpus") for option in options):
             words.append("--data.validation=16")
     if words[0] == "resume":
@@ -46,18 +60,19 @@ def test_command(command: str, run: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("block", PYTHON)
-def test_python_block(block: str, run: str) -> None:
+def test_python_block(block: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
     names: dict[str, object] = {}
     exec(block, names)
     assert {"model", "data"} <= names.keys()
 
 
-def test_the_readme_has_commands() -> None:
-    assert len(COMMANDS) >= 8
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 12
     assert len(PYTHON) == 1
 
 
-def test_its_links_lead_somewhere() -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert targets
-    assert [target for target in targets if not (REPOSITORY / target).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
