@@ -209,8 +209,8 @@ class FewShotData(L.LightningDataModule):
 
     @property
     def unique_units(self) -> int | None:
-        """Points of the training set; None where each step has fresh ones."""
-        return None if self._pool is None else int(self._pool.mask.sum())
+        """Points of all training tasks; None where each step has fresh ones."""
+        return self.tasks.num_train_points if self._pool is None else int(self._pool.mask.sum())
 
     def _go_on(self, state: dict[str, Any]) -> None:
         for name, value in self._identity().items():

@@ -80,6 +80,11 @@ class TaskSource(ABC):
         """The Bayes-optimal predictive in units of the data, as a learner's `predict`; None: nobody knows it."""
         return None
 
+    @property
+    def num_train_points(self) -> int | None:
+        """Points of all training tasks, after `open`; None: there are ever new ones."""
+        return None
+
     def to_predict(self, *, num_tasks: int, num_queries: int) -> Sequence[FewShotTasks]:
         """What `galley predict` is to answer, in batches of `num_tasks` with `num_queries` each; empty: nothing is."""
         return []

@@ -115,6 +115,10 @@ class TabularTasks(TaskSource):
         read = [self.task, self.inputs, self.targets, self.split, self.val_share, self.test_share, self.min_rows]
         return hashlib.sha256(json.dumps([self._content, *read]).encode()).hexdigest()
 
+    @property
+    def num_train_points(self) -> int:
+        return int(self._num_labelled[self._tasks["train"]].sum())
+
     def draw(self, num_tasks: int, num_points: int, generator: Generator, *, split: SplitName = "train") -> Points:
         """Tasks of the split, each as often as any other, and random labelled rows of each without replacement.
 

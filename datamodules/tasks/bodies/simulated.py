@@ -94,6 +94,10 @@ class SimulatedBody(TaskSource):
         """SHA-256 of what decides the tasks, the version of MuJoCo included."""
         return hashlib.sha256(f"{self._fingerprint()} {self.noise}".encode()).hexdigest()
 
+    @property
+    def num_train_points(self) -> int:
+        return self.sizes["train"] * self.num_points
+
     @abstractmethod
     def model_xml(self) -> str:
         """The model that all tasks share, in MuJoCo's XML."""

@@ -112,6 +112,7 @@ def test_pools_do_not_depend_on_threads_and_are_made_once(family: type[Simulated
 
 def test_draws_are_points_of_the_pool_with_noise(tmp_path: Path) -> None:
     tasks = opened(Pendulum, tmp_path, noise=1e-4)
+    assert tasks.num_train_points == 5 * 6
     with np.load(next((tmp_path / "bodies").iterdir())) as pool:
         x, y = pool["val_x"], pool["val_y"]
     points = tasks.draw(6, 8, torch.Generator().manual_seed(0), split="val")

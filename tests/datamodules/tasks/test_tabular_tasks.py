@@ -66,6 +66,7 @@ def test_splits_share_no_task_and_follow_the_names(table: Path) -> None:
     found = {split: tasks_of(tasks, split) for split in SPLITS}
     assert found["train"] | found["val"] | found["test"] == set(range(NUM_TASKS))
     assert sum(len(numbers) for numbers in found.values()) == NUM_TASKS
+    assert tasks.num_train_points == ROWS_PER_TASK * len(found["train"])
     for split, numbers in found.items():
         assert all(split_of(f"s{n:02d}", val_share=0.15, test_share=0.15) == split for n in numbers)
     # pinned: the SHA-256 of these names begins with 1d7a and 3402, 0.115 and 0.203 of the way to ffff
@@ -132,6 +133,7 @@ def test_duplicates_and_large_scales_train_to_finite_units(tmp_path: Path) -> No
     assert batch.support_y.isfinite().all()
     assert 0.3 < batch.support_y.std() < 3
     assert data.problem.name == "t.csv"
+    assert data.unique_units == data.tasks.num_train_points
 
 
 def asked_rows() -> list[tuple[str, object, object]]:
