@@ -20,7 +20,8 @@ RECIPES = sorted(
     if not path.name.startswith("_") and not path.parent.name.startswith("_")
 )
 
-SMALLER = {"vmgp/pendulum.yaml": [f"--data.tasks.num_{split}_tasks=3" for split in ("train", "val", "test")]}
+POOL = {"num_train_tasks": 2, "num_val_tasks": 2, "num_test_tasks": 2, "num_points": 10}
+SMALLER = {"vmgp/pendulum.yaml": [f"--data.tasks.{name}={value}" for name, value in POOL.items()]}
 """What `_tiny.yaml` cannot make small for one recipe alone."""
 
 HIGHEST_LOSS = {"mosaicbert": 20, "vmgp": 200}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from recipes import MetaRegression
 from recipes.random_streams import generator_of
 
 Trainers = Callable[..., L.Trainer]
+PAGE = Path(__file__).parents[2] / "docs" / "few_shot.md"
 
 
 def dies_at_step(model: MetaRegression, step: int) -> MetaRegression:
@@ -120,6 +122,15 @@ def test_sizes_of_support_and_the_oracle_have_sheets_of_their_own(
     first = next(row for row in rows if (row["support"], row["of"]) == ("5", "oracle"))
     assert float(first["nll"]) == pytest.approx(float(model.sheets[1].oracle.values["nll"][0]), rel=1e-6)
     assert first["digest"] == task_digests(next(iter(data.test_dataloader()[1])))[0]
+
+
+def test_the_page_explains_every_score(make_trainer: Trainers) -> None:
+    data = small_data(tasks=LatentFunction(), num_test_tasks=3)
+    metrics = make_trainer().test(small_model(exact=True), datamodule=data, verbose=False)[0]
+    glossary = PAGE.read_text().split("## Scores")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?) \|", glossary, re.MULTILINE)
+    explained = {name for row in rows for name in re.findall("`(.+?)`", row)}
+    assert explained == {name.removeprefix("test/").removesuffix("_se") for name in metrics}
 
 
 def test_evaluation_draws_the_same_numbers_each_time(make_trainer: Trainers) -> None:
