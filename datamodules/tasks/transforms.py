@@ -132,8 +132,8 @@ class SineInverse(Transform):
         return z_BMJ.reciprocal().sin().sum(dim=-1, keepdim=True)
 
 
-class Tangent(Transform):
-    """The sum of tan z, clipped.
+class Clipped(Transform):
+    """A transform with poles.
 
     Args:
         clip: Largest magnitude of a target.
@@ -142,31 +142,24 @@ class Tangent(Transform):
         ValueError: `clip` is not positive.
     """
 
-    name = "tangent of a latent"
-
     def __init__(self, clip: float = 100.0) -> None:
         check_positive(clip=clip)
         self.clip = clip
+
+
+class Tangent(Clipped):
+    """The sum of tan z, clipped."""
+
+    name = "tangent of a latent"
 
     def __call__(self, z_BMJ: Tensor) -> Tensor:
         return z_BMJ.tan().sum(dim=-1, keepdim=True).clamp(-self.clip, self.clip)
 
 
-class Cosecant(Transform):
-    """The sum of 1 / sin z, clipped.
-
-    Args:
-        clip: Largest magnitude of a target.
-
-    Raises:
-        ValueError: `clip` is not positive.
-    """
+class Cosecant(Clipped):
+    """The sum of 1 / sin z, clipped."""
 
     name = "cosecant"
-
-    def __init__(self, clip: float = 100.0) -> None:
-        check_positive(clip=clip)
-        self.clip = clip
 
     def __call__(self, z_BMJ: Tensor) -> Tensor:
         return z_BMJ.sin().reciprocal().sum(dim=-1, keepdim=True).clamp(-self.clip, self.clip)

@@ -20,6 +20,7 @@ import torch
 from torch import Generator
 
 from datamodules.tasks.base import Points, SplitName, TaskSource
+from datamodules.tasks.draws import check_at_least, check_positive
 from datamodules.tasks.row_draws import draw_rows, draw_tasks, order_queries
 from datamodules.text.atomic import write_bytes
 
@@ -47,7 +48,7 @@ class SimulatedBody(TaskSource):
         num_val_tasks: Bodies for validation.
         num_test_tasks: Bodies for the test.
         num_points: P, launches of each body, spread evenly at random over `speeds`.
-        noise: Standard deviation of the measured coordinate, in its own unit; drawn anew with every draw.
+        noise: Standard deviation of the measured coordinate, in its own unit, not 0; drawn anew with every draw.
         seed: Decides the bodies and their launches.
         num_threads: Threads that simulate; the pool does not depend on it.
 
@@ -78,11 +79,8 @@ class SimulatedBody(TaskSource):
         num_threads: int = 2,
     ) -> None:
         sizes = {"num_train_tasks": num_train_tasks, "num_val_tasks": num_val_tasks, "num_test_tasks": num_test_tasks}
-        for name, value in {**sizes, "num_points": num_points, "num_threads": num_threads}.items():
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
-        if not noise > 0:
-            raise ValueError(f"noise={noise} must be above 0: bodies at rest would have a density without bound")
+        check_at_least(1, **sizes, num_points=num_points, num_threads=num_threads)
+        check_positive(noise=noise)  # without it, bodies at rest would have a density without bound
         self.sizes: dict[str, int] = dict(zip(get_args(SplitName), sizes.values(), strict=True))
         self.num_points = num_points
         self.noise = noise

@@ -164,7 +164,7 @@ def test_five_points_leave_two_peaks(family: type[SimulatedBody], support: list[
 def test_bad_settings_and_a_missing_pool(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="num_points=0 must be at least 1"):
         Pendulum(num_points=0)
-    with pytest.raises(ValueError, match=r"noise=0\.0 must be above 0"):
+    with pytest.raises(ValueError, match=r"noise=0\.0 must be positive"):
         Pendulum(noise=0.0)
     with pytest.raises(ValueError, match="run `galley prepare`"):
         Pendulum(**SMALL).open(tmp_path)

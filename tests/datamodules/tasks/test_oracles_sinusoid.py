@@ -117,7 +117,7 @@ def test_oracle_is_the_integral_over_a_fine_grid() -> None:
 
 
 @pytest.mark.parametrize("tasks", [Sinusoid(), Sinusoid(frequency=(0.5, 10.0), test_x_range=(-5.0, 10.0))])
-@pytest.mark.parametrize("num_support", [1, 5])
+@pytest.mark.parametrize("num_support", [0, 1, 5])
 def test_oracle_is_calibrated(tasks: Sinusoid, num_support: int) -> None:
     drawn = draw(tasks, 60, num_support, 1, seed=3)
     assert pit_chi_square(scores_of(oracle(tasks, drawn, 250), drawn).pit, num_bins=10) > 0.001
