@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ COLUMNS = {"log_loss": "log-loss", "nll": "NLL", "crps": "CRPS", "rmse": "RMSE",
 
 
 def main(argv: list[str]) -> int:
-    """Prints mean and standard error over tasks for each run, the oracle, and the differences to the first run.
+    """Prints how runs were launched, their means and standard errors over tasks, and the differences to the first one.
 
     Differences are paired: task by task, so that what makes a task hard for everybody cancels.
 
@@ -42,7 +43,19 @@ def _compare(argv: list[str]) -> None:
         raise ValueError("the same run is named twice")
     _check_same_tasks(files)
     sizes = sorted({support for support, _ in next(iter(files.values()))})
+    launches = [line for folder in arguments.runs for line in _launch(folder)]
+    if launches:
+        print("\n".join(launches), end="\n\n")
     print("\n\n".join(_table(files, support) for support in sizes))
+
+
+def _launch(folder: Path) -> list[str]:
+    """The command of a run, which tells more than the time in its name; nothing where no command line has made it."""
+    path = folder / "command.txt"
+    if not path.is_file():
+        return []
+    program, *words = shlex.split(path.read_text().splitlines()[0])
+    return [f"{folder}: {shlex.join([Path(program).name, *words])}"]
 
 
 def _check_same_tasks(files: dict[str, ScoreFile]) -> None:

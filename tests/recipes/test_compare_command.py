@@ -42,8 +42,10 @@ def cells(text: str, row: str) -> list[tuple[float, float]]:
 def test_means_errors_and_paired_differences(tmp_path: Path, capsys: Capture) -> None:
     first = write_run(tmp_path / "first", 0.0, 1, oracle=True)
     second = write_run(tmp_path / "second", 0.3, 2)
+    (tmp_path / "second" / "command.txt").write_text("/far/bin/galley fit -c b.yaml\n/far/bin/galley resume second\n")
     assert main(["compare", first, second]) == 0
     text = capsys.readouterr().out
+    assert text.startswith(f"{second}: galley fit -c b.yaml\n\n")
     one, two = scores(0.0, 1).values, scores(0.3, 2).values
     expected = [one[name].mean() for name in ("log_loss", "nll", "crps")] + [one["squared_error"].mean().sqrt(), 0.9]
     assert [mean for mean, _ in cells(text, f"{first} ")] == pytest.approx([float(e) for e in expected], abs=1e-4)
