@@ -6,6 +6,7 @@ the spline at its start, the identity; here it bends.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from scipy.stats import kstest
 from torch import Tensor
 
-from modules.contracts import FewShotTasks
+from modules.contracts import FewShotTasks, GaussianMixture
 from modules.meta import FlowPredictive, MonotoneSpline, OutputFlowGP
 
 BOUND = 3.0
@@ -142,6 +143,17 @@ def test_density_integrates_to_one_and_to_the_cdf_and_mean(num_support: int) -> 
     torch.testing.assert_close(one.mean[:, 0, 0], expected, rtol=0, atol=5e-3)
     median = one.quantile(torch.tensor([0.5], dtype=torch.float64))[0]
     assert (one.mean - median).abs().max() > 0.05  # the trap: the map of the Gaussian's mean is the median
+
+
+def test_mean_of_a_spline_that_jumps_is_right_to_a_hundredth() -> None:
+    """Sixteen pieces whose widths and heights differ a hundredfold, against a rule with 256 times as many nodes."""
+    spline = MonotoneSpline(3.0 * draw(5, 1, 1, 47), bound=4.0)
+    means, variances = draw(1, 5, 1, 1, seed=1), torch.full((1, 5, 1, 1), 0.5, dtype=torch.float64)
+    nodes = torch.linspace(-8, 8, 65537, dtype=torch.float64)
+    values = spline.inverse(means[0][..., None] + 0.5**0.5 * nodes)
+    expected = torch.trapezoid(values * torch.exp(-0.5 * nodes.square()), nodes) / (2 * math.pi) ** 0.5
+    mean = FlowPredictive(GaussianMixture(means, variances), spline).mean
+    torch.testing.assert_close(mean, expected, rtol=0, atol=0.01)
 
 
 def test_quantiles_invert_the_cdf_and_masses_add_up() -> None:
