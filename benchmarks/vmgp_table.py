@@ -17,6 +17,7 @@ import multiprocessing
 import subprocess
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from rich.progress import track
 
 from benchmarks.vmgp_cells import ORACLE, Cell, Filled, write_cell
 from benchmarks.vmgp_page import write_page
-from modules.contracts import FewShotTasks, Predictive
+from modules.contracts import Predictive
 from modules.scores import ScoreSheet
 from recipes import load
 from recipes.few_shot_evaluation import Evaluation
@@ -110,13 +111,18 @@ def fill_cell(cell: Cell, folder: Path, num_test_tasks: int) -> None:
     if cell.learner == ORACLE:
         data.setup("test")
     else:
-        _trainer(cell.steps).fit(model, datamodule=data)
+        trainer(cell.steps).fit(model, datamodule=data)
     seconds = time.perf_counter() - start
-    sheet = _score(model, data, oracle=cell.learner == ORACLE)
+    sheet = score(model, data, _oracle_of(data) if cell.learner == ORACLE else None)
     write_cell(cell.path(folder), Filled(sheet, seconds, _versions()))
 
 
-def _trainer(steps: int) -> L.Trainer:
+def _oracle_of(data: Any) -> Callable[..., Predictive]:
+    return lambda tasks, _generator: data.oracle_prediction(tasks)
+
+
+def trainer(steps: int) -> L.Trainer:
+    """As in `floor.yaml`, without its callbacks and loggers."""
     recipe = yaml.safe_load((YAML / "floor.yaml").read_text())["trainer"]
     return L.Trainer(
         accelerator="cpu",
@@ -133,16 +139,13 @@ def _trainer(steps: int) -> L.Trainer:
 
 
 @torch.no_grad()
-def _score(model: Any, data: Any, *, oracle: bool) -> ScoreSheet:
+def score(model: Any, data: Any, predict: Callable[..., Predictive] | None = None) -> ScoreSheet:
+    """Scores of the recipe's learner, or of another predictor, on the test tasks."""
     evaluation = Evaluation(spacing=data.problem.spacing, num_samples=model.num_samples)
-
-    def predict(tasks: FewShotTasks, generator: torch.Generator) -> Predictive:
-        return data.oracle_prediction(tasks) if oracle else model.predictive(tasks, generator)
-
     (loader,) = _listed(data.test_dataloader())
     model.eval()
     for place, tasks in enumerate(loader):
-        evaluation.add(tasks, loader=0, place=place, predict=predict)
+        evaluation.add(tasks, loader=0, place=place, predict=predict or model.predictive)
     (sheet,) = evaluation.sheets(num_ranks=1)
     return sheet
 

@@ -67,7 +67,7 @@ class Vmgp(FewShotLearner):
         encoder: Builds the network of q from points [.., X + Y]; None: two hidden layers of 40.
         objective: "elbo" of all points; "iwae": its importance-weighted form; "query": log-likelihood of the queries
             given the support.
-        num_draws: Draws of the latents in a training step; None: 1 for "elbo", 20 for the others.
+        num_draws: Draws of the latents in a training step; None: 8 for "elbo", 20 for the others.
 
     Raises:
         ValueError: Options that do not fit together, or out of range.
@@ -91,7 +91,7 @@ class Vmgp(FewShotLearner):
     ) -> None:
         super().__init__(input_dim, output_dim)
         if num_draws is None:
-            num_draws = 1 if objective == "elbo" else 20
+            num_draws = 8 if objective == "elbo" else 20
         check_choice("objective", objective, get_args(ObjectiveKind))
         check_at_least_one(latent_dim=latent_dim, num_draws=num_draws)
         _check_posterior(posterior, covariance)
@@ -102,7 +102,7 @@ class Vmgp(FewShotLearner):
         self.prior = LatentPrior(
             kernel(input_dim) if kernel else _deep_kernel(input_dim),
             mean=(mean or Constant)(input_dim, latent_dim),
-            latents=Coregionalization(latent_dim, rank=rank, scale=1.0, noise=0.1),
+            latents=Coregionalization(latent_dim, rank=rank, scale=1.0, noise=0.01),
         )
         self.decoder = (decoder or MultilayerPerceptron)(latent_dim, output_dim)
         self.posterior = _posterior(posterior, input_dim, output_dim, latent_dim, rank, encoder or MultilayerPerceptron)
