@@ -19,8 +19,8 @@ DRAWS_PER_SAMPLE = 4
 class SinusoidOracle(GaussianMixture):
     """At each query a Gaussian for each draw. Densities of all queries together come from draws of their own.
 
-    Components are narrow, so that `log_prob` of 1000 samples is too low in the mean: by 0.07 nats with one support point,
-    0.02 with none or two, 0.003 with three. `joint_log_prob` has no such bias.
+    Components are narrow, so that `log_prob` of 1000 samples is too low in the mean: by 0.07 nats with one support
+    point, 0.02 with none or two, 0.003 with three. `joint_log_prob` has no such bias.
 
     Args:
         tasks: The support and the family.
