@@ -83,7 +83,8 @@ def test_predictive_is_a_density_and_its_samples_follow_it(posterior: str, covar
 
 @pytest.mark.parametrize(("posterior", "covariance"), KINDS)
 def test_joint_draws_agree_with_each_query_by_itself(posterior: str, covariance: str) -> None:
-    learner, tasks = model(posterior, covariance, sigma=0.01), random_tasks(2, num_queries=2)
+    """Without support, whose draws would tie queries together in both."""
+    learner, tasks = model(posterior, covariance, sigma=0.01), random_tasks(2, num_support=0, num_queries=2)
     tasks = replace(tasks, query_x=tasks.query_x[:, :1] + torch.tensor([[0.0], [0.05]]).double())
     answer = predict(learner, tasks, 20_000)
     draws = answer.sample(20_000, joint=True, generator=torch.Generator().manual_seed(0))
@@ -91,7 +92,8 @@ def test_joint_draws_agree_with_each_query_by_itself(posterior: str, covariance:
     assert ((draws.mean(dim=0) - answer.mean) / sd).abs().max() < 0.04
     correlation = torch.corrcoef(draws[:, 0, :, 0].T)[0, 1]
     alone = torch.corrcoef(answer.sample(20_000, generator=torch.Generator().manual_seed(0))[:, 0, :, 0].T)[0, 1]
-    assert correlation > alone + 0.1
+    assert correlation > 0.5
+    assert alone.abs() < 0.04
     assert answer.joint_log_prob(tasks.query_y).value.isfinite().all()
 
 
