@@ -7,24 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from interrupted_runs import REPOSITORY, finish, galley_process, last_checkpoint, wait_for_step
 from train_few_shot_ranks import main as train
 
 from callbacks.metrics_csv import read_metrics
 from recipes.__main__ import main
 
 SCRIPT = Path(__file__).parent / "train_few_shot_ranks.py"
-REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
-NUM_STEPS = 60
-
-
-def last_checkpoint(folder: Path) -> dict:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+NUM_STEPS = 150
 
 
 def test_two_ranks_are_one(tmp_path: Path) -> None:
@@ -52,36 +47,17 @@ def words_of_a_fit(home: Path) -> list[str]:
     )
     yamls = [REPOSITORY / "yaml" / "vmgp" / "floor.yaml", REPOSITORY / "yaml" / "vmgp" / "_tiny.yaml", overlay]
     words = [word for path in yamls for word in ("-c", str(path))]
-    return ["fit", *words, f"--trainer.max_steps={NUM_STEPS}", "--trainer.val_check_interval=30"]
-
-
-def start(home: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "recipes", *words_of_a_fit(home)]
-    pipe, both = subprocess.PIPE, os.environ | ENVIRONMENT
-    return subprocess.Popen(command, cwd=home, env=both, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-
-
-def run_of(home: Path, process: subprocess.Popen[str], step: int) -> Path:
-    """The run folder, as soon as its metrics hold `step`."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        found = list(home.glob("runs/vmgp/floor/*/metrics.csv"))
-        if found and max(read_metrics(found[0]).get("train/loss", {-1: 0})) >= step:
-            return found[0].parent
-        time.sleep(0.005)
-    output, _ = process.communicate(timeout=10)
-    raise AssertionError(output[-3000:])
+    return ["fit", *words, f"--trainer.max_steps={NUM_STEPS}", "--trainer.val_check_interval=50"]
 
 
 def test_killed_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     homes = [tmp_path / "whole", tmp_path / "killed"]
     for home in homes:
         home.mkdir()
-    process = start(homes[1])
-    folder = run_of(homes[1], process, 10)
+    process = galley_process(*words_of_a_fit(homes[1]), cwd=homes[1])
+    folder = wait_for_step(homes[1] / "runs" / "vmgp" / "floor", 10, process)
     process.send_signal(signal.SIGKILL)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == -signal.SIGKILL, output[-3000:]
+    finish(process, -signal.SIGKILL)
     assert 7 <= last_checkpoint(folder)["global_step"] < NUM_STEPS
     monkeypatch.chdir(homes[1])
     assert main(["resume", str(folder), "--", "--data.num_workers=1"]) == 0

@@ -11,6 +11,7 @@ import lightning as L
 import pytest
 import torch
 import torch.nn.functional as F
+from interrupted_runs import dies_at_step
 from torch import Tensor
 
 from callbacks import FiniteLoss, LastCheckpoint
@@ -61,19 +62,6 @@ def test_twenty_steps_are_ten_and_ten(
     metrics = [read_metrics(folder / "metrics.csv") for folder in (tmp_path / "whole", split)]
     for name in ("train/loss", "train/accuracy", "train/lr", "val/loss", "val/accuracy", "meter/tokens"):
         assert metrics[0][name] == metrics[1][name], name
-
-
-def dies_at_step(model: MaskedLM, step: int) -> MaskedLM:
-    """The model, but its training ends with an error: nothing after the last checkpoint counts."""
-    training_step = model.training_step
-
-    def dying(batch: Any, batch_idx: int) -> Tensor:
-        if model.global_step == step:
-            raise RuntimeError("killed")
-        return training_step(batch, batch_idx)
-
-    model.training_step = dying  # type: ignore[method-assign]
-    return model
 
 
 def test_micro_batches_do_not_change_the_update(make_trainer: Trainers, make_model: Models, make_data: Data) -> None:

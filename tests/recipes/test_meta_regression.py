@@ -14,31 +14,17 @@ import lightning as L
 import pytest
 import torch
 from few_shot_parts import expected_oracle_nll, small_data, small_model
-from torch import Tensor
+from interrupted_runs import dies_at_step
 
 from callbacks import LastCheckpoint, PredictionWriter, TaskScores
 from callbacks.metrics_csv import read_metrics
 from datamodules.tasks import Constant, LatentFunction, TabularTasks
 from modules.contracts import FewShotTasks
 from modules.scores import task_digests
-from recipes import MetaRegression
 from recipes.random_streams import generator_of
 
 Trainers = Callable[..., L.Trainer]
 PAGE = Path(__file__).parents[2] / "docs" / "few_shot.md"
-
-
-def dies_at_step(model: MetaRegression, step: int) -> MetaRegression:
-    """The model, but its training ends with an error: nothing after the last checkpoint counts."""
-    training_step = model.training_step
-
-    def dying(batch: Any, batch_idx: int) -> Tensor:
-        if model.global_step == step:
-            raise RuntimeError("killed")
-        return training_step(batch, batch_idx)
-
-    model.training_step = dying  # type: ignore[method-assign]
-    return model
 
 
 def test_twenty_steps_are_ten_and_ten(make_trainer: Trainers, tmp_path: Path) -> None:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from interrupted_runs import REPOSITORY, finish, galley_process, last_checkpoint, wait_for_step
 
 from callbacks.metrics_csv import read_metrics
 from recipes.__main__ import main
 from recipes.run.changes import changes, refusals
 
-REPOSITORY = Path(__file__).parents[2]
 NUM_STEPS = 200
-
-
-def galley(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-m", "recipes", *words]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
 def fit_words(corpus: Path) -> list[str]:
@@ -40,37 +29,15 @@ def fit_words(corpus: Path) -> list[str]:
     ]
 
 
-def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == code, output[-3000:]
-    return output
-
-
 def only_run(home: Path) -> Path:
     (folder,) = (home / "runs" / "mosaicbert" / "base").iterdir()
     return folder
 
 
-def wait_for_step(home: Path, step: int, process: subprocess.Popen[str]) -> Path:
-    """The run folder, as soon as its metrics hold `step`."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        found = list(home.glob("runs/mosaicbert/base/*/metrics.csv"))
-        if found and max(read_metrics(found[0]).get("train/loss", {-1: 0})) >= step:
-            return found[0].parent
-        time.sleep(0.02)
-    output, _ = process.communicate(timeout=10)
-    raise AssertionError(output[-3000:])
-
-
-def last_checkpoint(folder: Path) -> dict:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("uninterrupted")
-    finish(galley(*fit_words(corpus), cwd=home))
+    finish(galley_process(*fit_words(corpus), cwd=home))
     return only_run(home)
 
 
@@ -80,8 +47,8 @@ def test_stopped_and_resumed(uninterrupted: Path, corpus: Path, tmp_path: Path, 
     overlay.write_text(
         "trainer:\n  callbacks+:\n    - {class_path: callbacks.LastCheckpoint, init_args: {every_n_steps: 7}}\n"
     )
-    process = galley(*fit_words(corpus), "-c", str(overlay), cwd=tmp_path)
-    folder = wait_for_step(tmp_path, 20, process)
+    process = galley_process(*fit_words(corpus), "-c", str(overlay), cwd=tmp_path)
+    folder = wait_for_step(tmp_path / "runs" / "mosaicbert" / "base", 20, process)
     process.send_signal(how)
     output = finish(process, code)
     assert not any(word in output for word in ("Traceback", "litlogger", "litmodels", "LeafSpec"))
@@ -90,7 +57,7 @@ def test_stopped_and_resumed(uninterrupted: Path, corpus: Path, tmp_path: Path, 
     if how == signal.SIGTERM:  # it saved where it stopped, not at the last seventh step
         assert stopped_at == max(read_metrics(folder / "metrics.csv")["train/loss"]) + 1
 
-    finish(galley("resume", str(folder), "--", "--data.num_workers=2", cwd=tmp_path))
+    finish(galley_process("resume", str(folder), "--", "--data.num_workers=2", cwd=tmp_path))
     assert only_run(tmp_path) == folder
     assert not list(folder.glob("**/.*"))
     whole, resumed = last_checkpoint(uninterrupted), last_checkpoint(folder)
@@ -116,9 +83,9 @@ def test_what_may_change_and_what_may_not(uninterrupted: Path, capsys: pytest.Ca
 
 
 def test_nothing_to_resume_is_an_error(tmp_path: Path) -> None:
-    assert "no such run folder" in finish(galley("resume", "nowhere", cwd=tmp_path), code=2)
+    assert "no such run folder" in finish(galley_process("resume", "nowhere", cwd=tmp_path), code=2)
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    assert "no checkpoint to go on from" in finish(galley("resume", "run", cwd=tmp_path), code=2)
+    assert "no checkpoint to go on from" in finish(galley_process("resume", "run", cwd=tmp_path), code=2)
 
 
 def test_three_kinds_of_values() -> None:
