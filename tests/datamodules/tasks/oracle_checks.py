@@ -43,3 +43,19 @@ def pit_chi_square(ranks: Tensor, num_bins: int = 20) -> float:
     expected = ranks.numel() / num_bins
     statistic = (counts - expected).square().sum() / expected
     return float(torch.special.gammaincc(torch.tensor((num_bins - 1) / 2).double(), statistic / 2))
+
+
+def generator(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def oracle(tasks: TaskSource, drawn: Drawn, num_samples: int = 1000) -> Predictive:
+    predictive = tasks.oracle(*drawn.support, drawn.query_x, num_samples=num_samples, generator=generator(1))
+    assert predictive is not None
+    return predictive
+
+
+def grid(low: float, high: float, number: int) -> tuple[Tensor, float]:
+    """Midpoints of equal cells, and their width."""
+    width = (high - low) / number
+    return low + width * (torch.arange(number, dtype=torch.float64) + 0.5), width
