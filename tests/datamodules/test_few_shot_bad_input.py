@@ -14,7 +14,7 @@ import torch
 from torch import Generator
 
 from datamodules import FewShotData
-from datamodules.tasks import LatentFunction, Points, SplitName, TabularTasks, TaskSource, transforms
+from datamodules.tasks import LatentFunction, Points, SplitName, Steps, TabularTasks, TaskSource, transforms
 from modules.contracts import FewShotLearner
 from modules.meta import Alpaca, DeepKernelGP, Maml, NeuralProcess, OutputFlowGP, Pacoh, Vmgp
 from modules.optim import WarmupLinear
@@ -181,16 +181,37 @@ def test_an_empty_target_is_a_question_and_trains_nothing(tmp_path: Path) -> Non
     assert asked == without
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("when", ["at first", "later"])
-def test_a_source_that_gives_nan_is_named(when: str) -> None:
+def test_a_source_that_gives_what_is_no_number_is_named(when: str, value: float) -> None:
     calls = []
 
     def spoiled(num_tasks: int, num_points: int, generator: Generator) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = torch.randn(2, num_tasks, num_points, 1, generator=generator)
         calls.append(num_tasks)
         if when == "at first" or len(calls) > 3:
-            y[2, 1] = torch.nan
+            y[2, 1] = value
         return x, y
 
-    with pytest.raises(ValueError, match=r"odd: point 1 of drawn task 2 has x=\[.*\], y=\[nan\]: every value must be"):
+    with pytest.raises(
+        ValueError, match=rf"odd: point 1 of drawn task 2 has x=\[.*\], y=\[{value}\]: every value must"
+    ):
         run(Odd(spoiled))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_support": -1}, "num_support=-1 must be"),
+        ({"num_support": [5, 3]}, r"num_support=\[5, 3\] must be"),
+        ({"num_support": [1, 2, 3]}, r"num_support=\[1, 2, 3\] must be"),
+        ({"test_support": []}, r"test_support=\[\] must be"),
+        ({"test_support": [-1]}, r"test_support=\[-1\] must be"),
+        ({"num_query": 0}, "num_query=0 must be at least 1"),
+        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ({"num_train_tasks": 0}, "num_train_tasks=0 must be at least 1"),
+    ],
+)
+def test_bad_sizes_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FewShotData(Steps(), **options)

@@ -1,4 +1,4 @@
-"""The task families: moments, correlation lengths, parities, noise, marginals, pictures and refusals."""
+"""The task families: moments, parities, noise, pictures and refusals."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 import torch
+from moments import NUM_TASKS, assert_mean, at
 from scipy import stats
-from torch import Tensor
 
 from datamodules.tasks import (
     Constant,
@@ -31,9 +31,8 @@ from datamodules.tasks import (
 )
 from datamodules.tasks.generators import task_generator
 
-NUM_TASKS = 20_000
-VARIANCE = 1 + math.log(2)
-SD = math.sqrt(VARIANCE)
+SD = math.sqrt(1 + math.log(2))
+"""Of the latents."""
 
 FAMILIES: list[TaskFamily] = [
     Sinusoid(),
@@ -47,18 +46,6 @@ FAMILIES: list[TaskFamily] = [
     PacohCauchy(),
     RandomScaleProcess(),
 ]
-
-
-def at(family: TaskFamily, *places: float, seed: int = 0) -> Tensor:
-    """Targets [B, M] of many tasks at fixed places."""
-    x_BM1 = torch.tensor(places)[:, None].expand(NUM_TASKS, -1, -1)
-    return family.targets(x_BM1, task_generator(seed, "targets"))[..., 0]
-
-
-def assert_mean(values: Tensor, expected: float) -> None:
-    """The mean of independent values is what it should be, within four standard errors."""
-    error = values.std() / math.sqrt(len(values))
-    assert abs(float(values.mean()) - expected) <= 4 * float(error) + 1e-6
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -97,86 +84,6 @@ def test_pictures_are_of_one_function() -> None:
     inside = points.x.abs().amax(dim=(1, 2)) < 2.6  # so that neighbours are near
     assert inside.sum() > 10
     assert steps[inside].nan_to_num(0.0).abs().quantile(0.999) < 6 * SD / 0.974  # its slope has sd SD / lengthscale
-
-
-@pytest.mark.parametrize("distance", [0.3, 0.974, 2.0])
-def test_latent_functions_have_their_correlation_length(distance: float) -> None:
-    y_BM = at(LatentFunction(transforms.Identity()), 0.4, 0.4 + distance)
-    assert_mean(y_BM[:, 0], 0.0)
-    assert_mean(y_BM[:, 1].square(), VARIANCE)
-    assert_mean(y_BM.prod(dim=1), VARIANCE * math.exp(-0.5 * (distance / 0.974) ** 2))
-
-
-def test_latent_functions_of_several_inputs_and_latents() -> None:
-    family = LatentFunction(transforms.Identity(), input_dim=2, latent_dim=3, lengthscale=0.5, variance=2.0)
-    x_BM2 = torch.tensor([[0.0, 0.0], [0.3, 0.4]]).expand(NUM_TASKS, -1, -1)
-    y_BM = family.targets(x_BM2, task_generator(0, "targets"))[..., 0]
-    assert_mean(y_BM[:, 0].square(), 6.0)
-    assert_mean(y_BM.prod(dim=1), 6.0 * math.exp(-0.5))
-
-
-def test_floor_has_the_marginal_of_its_latent() -> None:
-    counts = torch.bincount((at(LatentFunction(), 0.7)[:, 0] / 5 + 4).clamp(0, 7).long(), minlength=8)
-    edges = stats.norm.cdf(torch.arange(-3, 4).numpy() / SD)
-    masses = torch.tensor([edges[0], *(edges[1:] - edges[:-1]), 1 - edges[-1]])
-    assert stats.chisquare(counts.numpy(), (masses * NUM_TASKS).numpy()).pvalue > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("transform", "mean", "mean_square"),
-    [
-        (transforms.Sign(), 0.0, 1.0),
-        (transforms.Square(), VARIANCE, 3 * VARIANCE**2),
-        (transforms.Absolute(), math.sqrt(2 / math.pi) * SD, VARIANCE),
-        (transforms.Sine(), 0.0, (1 - math.exp(-2 * VARIANCE)) / 2),
-    ],
-    ids=lambda value: getattr(value, "name", None),
-)
-def test_transforms_have_their_marginals(transform: transforms.Transform, mean: float, mean_square: float) -> None:
-    y_B = at(LatentFunction(transform), -0.2)[:, 0]
-    assert_mean(y_B, mean)
-    assert_mean(y_B.square(), mean_square)
-
-
-@pytest.mark.parametrize(
-    ("transform", "expected"),
-    [
-        (transforms.Identity(), -0.5),
-        (transforms.Absolute(), 3.5),
-        (transforms.Square(), 6.25),
-        (transforms.SquaredSum(), 0.25),
-        (transforms.Sine(), math.sin(1.5) + math.sin(-2.0)),
-        (transforms.Product(), -3.0),
-        (transforms.Sign(), -1.0),
-        (transforms.Floor(), 5.0 * (1 - 2)),
-        (transforms.Floor(10.0), 10.0 * (1 - 2)),
-        (transforms.ArctangentInverse(), math.atan(1 / 1.5) + math.atan(-0.5)),
-        (transforms.SineInverse(), math.sin(1 / 1.5) + math.sin(-0.5)),
-        (transforms.Tangent(), math.tan(1.5) + math.tan(-2.0)),
-        (transforms.Tangent(clip=3.0), 3.0),
-        (transforms.Cosecant(), 1 / math.sin(1.5) + 1 / math.sin(-2.0)),
-        (transforms.Cosecant(clip=0.05), -0.05),
-    ],
-    ids=lambda value: getattr(value, "name", None),
-)
-def test_transforms_of_two_latents(transform: transforms.Transform, expected: float) -> None:
-    z_BMJ = torch.tensor([[[1.5, -2.0]]], dtype=torch.float64)
-    assert transform(z_BMJ).shape == (1, 1, 1)
-    assert transform(z_BMJ).item() == pytest.approx(expected)
-
-
-def test_discrete_targets_know_their_spacing() -> None:
-    assert LatentFunction().spacing == 5.0
-    assert LatentFunction(transforms.Floor(10.0)).spacing == 10.0
-    assert LatentFunction(transforms.Sign()).spacing == 2.0
-    assert LatentFunction(transforms.Identity()).spacing is None
-    noisy = LatentFunction(transforms.Floor(10.0), noise_sd=1.0)
-    assert noisy.spacing is None
-    assert noisy.name == "noisy floor"
-    assert Steps().spacing is None
-    assert Steps(noise_sd=0.0).spacing == 2.0
-    clean = at(LatentFunction(transforms.Floor(10.0)), 0.1)
-    assert_mean((at(noisy, 0.1) - clean).square()[:, 0], 1.0)  # the same latents come from the same generator
 
 
 def test_sinusoids_have_the_moments_of_their_ranges() -> None:
@@ -282,12 +189,6 @@ def test_random_scale_processes_have_their_moments() -> None:
     assert_mean(at(RandomScaleProcess(), 0.5)[:, 0].square(), (1 - 0.1**3) / (3 * 0.9) + 0.02**2)
     y_BM = at(RandomScaleProcess((0.3, 0.3), scale=(0.5, 0.5)), 0.0, 0.3)
     assert_mean(y_BM.prod(dim=1), 0.25 * math.exp(-0.5))
-
-
-def test_many_points_close_together_are_drawn_exactly() -> None:
-    x_BM1 = torch.linspace(0, 1e-3, 50)[:, None].expand(20, -1, -1)
-    y_BM = LatentFunction(transforms.Identity()).targets(x_BM1, task_generator(0, "targets"))[..., 0]
-    assert (y_BM - y_BM[:, :1]).abs().max() < 0.02
 
 
 def test_the_digest_tells_settings_apart() -> None:
