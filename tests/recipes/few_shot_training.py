@@ -30,10 +30,10 @@ def trained(
     return score(model, data)
 
 
-def oracle(tasks: str, num_test_tasks: int = 1000) -> ScoreSheet:
+def oracle(tasks: str, *options: str, num_test_tasks: int = 1000) -> ScoreSheet:
     """Scores of the Bayes-optimal predictive on the same tasks."""
     files = ["yaml/vmgp/floor.yaml", f"yaml/vmgp/_tasks/{tasks}.yaml"]
-    model, data = load(files, f"--data.init_args.num_test_tasks={num_test_tasks}")
+    model, data = load(files, f"--data.init_args.num_test_tasks={num_test_tasks}", *options)
     data.setup("test")
     return score(model, data, lambda tasks, _generator: data.oracle_prediction(tasks))
 
