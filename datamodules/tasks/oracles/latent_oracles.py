@@ -6,6 +6,8 @@ Letters: E edges, P patterns, B tasks, N support points, Q query points, X input
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,16 +51,12 @@ def latent_oracle(
         generator: Their source.
     """
 
-    def latent(x_BNX: Tensor, real_BN: Tensor, asked_BQX: Tensor) -> LatentGp:
-        return LatentGp(
-            x_BNX,
-            real_BN,
-            asked_BQX,
-            lengthscale=tasks.lengthscale,
-            variance=tasks.variance * tasks.latent_dim,  # of the sum of all latents
-            noise_variance=tasks.noise_sd**2,
-        )
-
+    latent = partial(
+        LatentGp,
+        lengthscale=tasks.lengthscale,
+        variance=tasks.variance * tasks.latent_dim,  # of the sum of all latents
+        noise_variance=tasks.noise_sd**2,
+    )
     gp, transform = latent(support_x_BNX, mask_BN, query_x_BQX), tasks.transform
     if isinstance(transform, Identity):
         return gp.given(support_y_BN1[None, ..., 0].double())
@@ -70,8 +68,24 @@ def latent_oracle(
         end = math.ceil(9 * tasks.variance**0.5)
         edges_E, lowest = torch.arange(-end, end + 1, device=query_x_BQX.device), -transform.step * (end + 1)
         return staircase(gp, support_y_BN1, edges_E, lowest, transform.step, num_samples, generator)
-    if not isinstance(transform, (Absolute, Square)):
-        return None
+    if isinstance(transform, (Absolute, Square)):
+        power = 2 if isinstance(transform, Square) else 1
+        return folded(latent, support_x_BNX, support_y_BN1[..., 0], mask_BN, query_x_BQX, power)
+    return None
+
+
+def folded(
+    latent: Callable[[Tensor, Tensor, Tensor], LatentGp],
+    support_x_BNX: Tensor,
+    support_y_BN: Tensor,
+    mask_BN: Tensor,
+    query_x_BQX: Tensor,
+    power: int,
+) -> Folded:
+    """z is known at the support up to its signs. `latent` makes the process from support, mask and queries."""
+    gp = latent(support_x_BNX, mask_BN, query_x_BQX)
+    root_BN = support_y_BN.double().clamp(min=0) ** (1 / power)
+    values_PBN, support_logs_PB = sign_patterns(gp.covariance_BNN, root_BN, mask_BN, support_x_BNX[..., 0])
 
     def joint_log_prob(root_BQ: Tensor, asked_BQ: Tensor) -> Tensor:
         x_BMX, real_BM = torch.cat([support_x_BNX, query_x_BQX], dim=1), torch.cat([mask_BN, asked_BQ], dim=1)
@@ -79,9 +93,6 @@ def latent_oracle(
         logs_PB = sign_patterns(everything.covariance_BNN, torch.cat([root_BN, root_BQ], 1), real_BM, x_BMX[..., 0])[1]
         return logs_PB.logsumexp(dim=0) - support_logs_PB.logsumexp(dim=0)
 
-    power = 2 if isinstance(transform, Square) else 1
-    root_BN = support_y_BN1[..., 0].double().clamp(min=0) ** (1 / power)
-    values_PBN, support_logs_PB = sign_patterns(gp.covariance_BNN, root_BN, mask_BN, support_x_BNX[..., 0])
     return Folded(gp.given(values_PBN, support_logs_PB), power, joint_log_prob=joint_log_prob)
 
 
