@@ -56,19 +56,20 @@ def draw_losses(
         axes.axhline(unigram_entropy, color="0.4", linestyle="--", linewidth=1, label="unigram entropy of the corpus")
     label = f"loss ({unit})" if unit else "loss"
     axes.set(xlabel="optimizer step", ylabel=label, title="/".join(path.parent.parts[-3:]))
-    axes.set_ylim(top=_top(curves, unigram_entropy))
+    axes.set_ylim(_limits(curves, unigram_entropy))
     axes.grid(alpha=0.3)
     axes.legend()
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 
-def _top(curves: dict[str, dict[int, float]], unigram_entropy: float | None) -> float | None:
-    """Upper end of the axis where the start of a run would press all that follows into a line; else None."""
+def _limits(curves: dict[str, dict[int, float]], unigram_entropy: float | None) -> tuple[float, float] | None:
+    """Ends of the axis where the start of a run would press all that follows into a line; else None."""
     points = [point for curve in curves.values() for point in curve.items()]
     last = max(step for step, _ in points)
     late = [loss for step, loss in points if step >= WILD_START * last]
     late += [] if unigram_entropy is None else [unigram_entropy]
     low, high = min(late), max(late)
     is_wild = max(loss for _, loss in points) > high + 3 * (high - low) > high
-    return high + 0.05 * (high - low) if is_wild else None
+    margin = 0.05 * (high - low)
+    return (low - margin, high + margin) if is_wild else None

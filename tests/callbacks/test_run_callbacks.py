@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from callbacks import FiniteLoss, GradientNorm, LastCheckpoint, LossPicture, MetricsCsv, RandomState
 from callbacks.finite_loss import NonFiniteLossError
-from callbacks.loss_picture import _top
+from callbacks.loss_picture import _limits
 from callbacks.metrics_csv import read_metrics
 
 Trainers = Callable[..., L.Trainer]
@@ -120,8 +120,8 @@ def test_picture_of_the_loss(make_trainer: Trainers, line: Models, batches: Data
 
 def test_a_wild_start_does_not_flatten_the_rest_of_the_picture() -> None:
     falling = {"train/loss": {step: 9.0 - 0.06 * step for step in range(100)}}
-    assert _top(falling, None) is None
+    assert _limits(falling, None) is None
     wild = {"train/loss": {0: 25.0} | {step: 0.7 - 0.001 * step for step in range(5, 100)}, "val/loss": {99: 0.65}}
-    assert _top(wild, None) == pytest.approx(0.695 + 0.05 * (0.695 - 0.601))
-    assert _top(wild, 0.9) == pytest.approx(0.9 + 0.05 * (0.9 - 0.601)), "the entropy stays in the picture"
-    assert _top({"train/loss": {0: 25.0}}, None) is None
+    assert _limits(wild, None) == pytest.approx((0.601 - 0.0047, 0.695 + 0.0047))
+    assert _limits(wild, 0.9) == pytest.approx((0.601 - 0.01495, 0.9 + 0.01495)), "the entropy stays in the picture"
+    assert _limits({"train/loss": {0: 25.0}}, None) is None
