@@ -10,7 +10,7 @@ import csv
 import random
 from pathlib import Path
 
-NUM_SENSORS = 64
+NUM_SENSORS = 400
 NUM_NEW = 4
 NUM_ROWS = 10
 NUM_KNOWN = 5
@@ -28,7 +28,7 @@ def write_sensors(path: Path) -> None:
                 temperature = round(rng.uniform(0, 40), 1)
                 reading = offset + slope * temperature - 5 * (temperature > switch) + rng.gauss(0, 0.1)
                 wanted = number >= NUM_SENSORS - NUM_NEW and row >= NUM_KNOWN
-                table.writerow([f"sensor-{number:02d}", temperature, "" if wanted else f"{reading:.3f}"])
+                table.writerow([f"sensor-{number:03d}", temperature, "" if wanted else f"{reading:.3f}"])
 
 
 if __name__ == "__main__":
