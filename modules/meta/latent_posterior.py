@@ -17,7 +17,7 @@ LatentSampler = Callable[[int, Generator | None], Tensor]
 """Draws S latents at some points: [S, B, Q, J]."""
 
 
-class Points(NamedTuple):
+class LabelledPoints(NamedTuple):
     """Labelled points of B tasks.
 
     Attributes:
@@ -59,17 +59,17 @@ class LatentPosterior(nn.Module, ABC):
     """An amortised q(Z | X, Y): permuting the points permutes it, and filler points have no part in it."""
 
     @abstractmethod
-    def marginals(self, prior: LatentPrior, points: Points) -> Marginals:
+    def marginals(self, prior: LatentPrior, points: LabelledPoints) -> Marginals:
         """q at the points themselves, for the ELBO."""
 
     @abstractmethod
     def weighted_draws(
-        self, prior: LatentPrior, points: Points, num_samples: int, generator: Generator | None
+        self, prior: LatentPrior, points: LabelledPoints, num_samples: int, generator: Generator | None
     ) -> WeightedDraws:
         """Joint draws at the points themselves, for importance-weighted bounds."""
 
     @abstractmethod
-    def at_queries(self, prior: LatentPrior, support: Points, query_x: Tensor, *, joint: bool) -> LatentSampler:
+    def at_queries(self, prior: LatentPrior, support: LabelledPoints, query_x: Tensor, *, joint: bool) -> LatentSampler:
         """The latents at new points, given the support: int p(Z* | Z) q(Z | support) dZ.
 
         Args:

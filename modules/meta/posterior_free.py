@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from .coregionalization import Coregionalization, Independent
 from .gaussian_process import masked_covariance
 from .kernels import Kernel
-from .latent_posterior import LatentPosterior, LatentSampler, Marginals, Points, WeightedDraws
+from .latent_posterior import LabelledPoints, LatentPosterior, LatentSampler, Marginals, WeightedDraws
 from .latent_prior import LatentPrior, draw_smooth, normal
 from .symmetric_matrices import inverse_and_log_determinant
 
@@ -36,7 +36,7 @@ class FreePosterior(LatentPosterior):
         self.kernel = kernel
         self.latents = latents
 
-    def marginals(self, prior: LatentPrior, points: Points) -> Marginals:
+    def marginals(self, prior: LatentPrior, points: LabelledPoints) -> Marginals:
         mean_BMJ, kernel_BMM = self.moments(points)
         divergence_B = free_divergence(
             prior, points.x, points.mask, mean_BMJ, kernel_BMM, self.latents, prior.latents.independent()
@@ -52,7 +52,7 @@ class FreePosterior(LatentPosterior):
         return Marginals(draw, divergence_B)
 
     def weighted_draws(
-        self, prior: LatentPrior, points: Points, num_samples: int, generator: Generator | None
+        self, prior: LatentPrior, points: LabelledPoints, num_samples: int, generator: Generator | None
     ) -> WeightedDraws:
         mean_BMJ, kernel_BMM = self.moments(points)
         draws_SBMJ = mean_BMJ + draw_smooth(kernel_BMM, points.mask, self.latents, num_samples, generator)
@@ -62,7 +62,7 @@ class FreePosterior(LatentPosterior):
         log_posterior_SB = _log_density(draws_SBMJ - mean_BMJ, kernel_BMM, points.mask, forms[1])
         return WeightedDraws(draws_SBMJ, log_prior_SB - log_posterior_SB)
 
-    def at_queries(self, prior: LatentPrior, support: Points, query_x: Tensor, *, joint: bool) -> LatentSampler:
+    def at_queries(self, prior: LatentPrior, support: LabelledPoints, query_x: Tensor, *, joint: bool) -> LatentSampler:
         form = prior.latents.independent()
         regression = prior.regress(support.x, support.mask, query_x, form=form, joint=joint)
         mean_BNJ, kernel_BNN = self.moments(support)
@@ -76,7 +76,7 @@ class FreePosterior(LatentPosterior):
 
         return draw
 
-    def moments(self, points: Points) -> tuple[Tensor, Tensor]:
+    def moments(self, points: LabelledPoints) -> tuple[Tensor, Tensor]:
         """Means mu [B, M, J] and the kernel matrix R_q [B, M, M]."""
         encoded_BMF = self.encoder(torch.cat([points.x, points.y], dim=-1))
         num_latents = len(self.latents.raw_v_J)

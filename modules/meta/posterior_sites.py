@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from .gaussian_process import masked_covariance
-from .latent_posterior import LatentPosterior, LatentSampler, Marginals, Points, WeightedDraws
+from .latent_posterior import LabelledPoints, LatentPosterior, LatentSampler, Marginals, WeightedDraws
 from .latent_prior import LatentPrior, normal
 from .symmetric_matrices import inverse_and_log_determinant
 
@@ -55,7 +55,7 @@ class GaussianSites(LatentPosterior):
         super().__init__()
         self.encoder = encoder
 
-    def marginals(self, prior: LatentPrior, points: Points) -> Marginals:
+    def marginals(self, prior: LatentPrior, points: LabelledPoints) -> Marginals:
         label_BJM, variance_BJM = self.sites(points)
         q = site_posterior(prior, points.x, points.mask, label_BJM, variance_BJM)
         mean_BMJ, sd_BMJ = q.mean_BJM.mT, q.variance_BJM.sqrt().mT
@@ -66,16 +66,16 @@ class GaussianSites(LatentPosterior):
         return Marginals(draw, q.divergence_B)
 
     def weighted_draws(
-        self, prior: LatentPrior, points: Points, num_samples: int, generator: Generator | None
+        self, prior: LatentPrior, points: LabelledPoints, num_samples: int, generator: Generator | None
     ) -> WeightedDraws:
         label_BJM, variance_BJM = self.sites(points)
         return weighted_site_draws(prior, points.x, points.mask, label_BJM, variance_BJM, num_samples, generator)
 
-    def at_queries(self, prior: LatentPrior, support: Points, query_x: Tensor, *, joint: bool) -> LatentSampler:
+    def at_queries(self, prior: LatentPrior, support: LabelledPoints, query_x: Tensor, *, joint: bool) -> LatentSampler:
         label_BJN, variance_BJN = self.sites(support)
         return site_predictive(prior, support.x, support.mask, label_BJN, variance_BJN, query_x, joint=joint)
 
-    def sites(self, points: Points) -> tuple[Tensor, Tensor]:
+    def sites(self, points: LabelledPoints) -> tuple[Tensor, Tensor]:
         """Pseudo-labels a and their variances r, both [B, J, M]."""
         encoded_BMF = self.encoder(torch.cat([points.x, points.y], dim=-1))
         label_BMJ, raw_BMJ = encoded_BMF.chunk(2, dim=-1)

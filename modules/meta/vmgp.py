@@ -23,7 +23,7 @@ from modules.contracts import FewShotLearner, FewShotTasks, GaussianMixture
 
 from .coregionalization import Coregionalization
 from .kernels import DeepKernel, KernelBuilder, Rbf, inverse_softplus
-from .latent_posterior import LatentPosterior, LatentSampler, Points
+from .latent_posterior import LabelledPoints, LatentPosterior, LatentSampler
 from .latent_prior import LatentPrior
 from .networks import Constant, MultilayerPerceptron
 from .posterior_free import FreePosterior
@@ -122,12 +122,12 @@ class Vmgp(FewShotLearner):
     def loss(self, tasks: FewShotTasks, generator: Generator | None = None) -> Tensor:
         parts = self.prior, self.posterior, self.log_likelihood
         if self.objective == "query":
-            support = Points(tasks.support_x, tasks.support_y, tasks.support_mask)
-            counted = Points(tasks.query_x, tasks.query_y, tasks.query_mask)
+            support = LabelledPoints(tasks.support_x, tasks.support_y, tasks.support_mask)
+            counted = LabelledPoints(tasks.query_x, tasks.query_y, tasks.query_mask)
             loss_B = negative_query_likelihood(*parts, support, counted, self.num_draws, generator)
         else:
             objective = negative_elbo if self.objective == "elbo" else negative_importance_bound
-            counted = Points(*tasks.points())
+            counted = LabelledPoints(*tasks.points())
             loss_B = objective(*parts, counted, self.num_draws, generator)
         return (loss_B / counted.mask.sum(dim=-1).clamp(min=1)).mean()
 
@@ -142,7 +142,7 @@ class Vmgp(FewShotLearner):
         num_samples: int = 1000,
         generator: Generator | None = None,
     ) -> GaussianMixture:
-        support = Points(support_x, support_y, support_mask)
+        support = LabelledPoints(support_x, support_y, support_mask)
         variance_Y = self.variance_Y.clone()
 
         def mixture(draw: LatentSampler) -> GaussianMixture:
@@ -157,7 +157,7 @@ class Vmgp(FewShotLearner):
         marginal = mixture(self.posterior.at_queries(self.prior, support, query_x, joint=False))
         return GaussianMixture(marginal.means_SBQY, variance_Y, sampled=True, joint=joint)
 
-    def log_likelihood(self, latents_SBMJ: Tensor, points: Points) -> Tensor:
+    def log_likelihood(self, latents_SBMJ: Tensor, points: LabelledPoints) -> Tensor:
         """log N(y; decoder(z), sigma^2) of each point, [S, B, M]; 0 for filler."""
         variance_Y = self.variance_Y
         squares_SBMY = (points.y - self.decoder(latents_SBMJ)).square() / variance_Y

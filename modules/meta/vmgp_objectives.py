@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from .latent_posterior import LatentPosterior, Points
+from .latent_posterior import LabelledPoints, LatentPosterior
 from .latent_prior import LatentPrior
 
-Likelihood = Callable[[Tensor, Points], Tensor]
+Likelihood = Callable[[Tensor, LabelledPoints], Tensor]
 """log p(y | z) of latents [S, B, M, J] and points, [S, B, M]; 0 for filler."""
 
 
@@ -22,7 +22,7 @@ def negative_elbo(
     prior: LatentPrior,
     posterior: LatentPosterior,
     likelihood: Likelihood,
-    points: Points,
+    points: LabelledPoints,
     num_draws: int,
     generator: Generator | None,
 ) -> Tensor:
@@ -35,7 +35,7 @@ def negative_importance_bound(
     prior: LatentPrior,
     posterior: LatentPosterior,
     likelihood: Likelihood,
-    points: Points,
+    points: LabelledPoints,
     num_draws: int,
     generator: Generator | None,
 ) -> Tensor:
@@ -49,8 +49,8 @@ def negative_query_likelihood(
     prior: LatentPrior,
     posterior: LatentPosterior,
     likelihood: Likelihood,
-    support: Points,
-    queries: Points,
+    support: LabelledPoints,
+    queries: LabelledPoints,
     num_draws: int,
     generator: Generator | None,
 ) -> Tensor:

@@ -10,7 +10,7 @@ from benchmarks.meta import CONTENDERS, REFERENCE, KroneckerMultitask, draw_task
 from modules.contracts import FewShotTasks
 from modules.meta import Vmgp
 from modules.meta.coregionalization import NOISE_FLOOR
-from modules.meta.latent_posterior import Points
+from modules.meta.latent_posterior import LabelledPoints
 
 
 def test_reference_learns_what_it_is_given() -> None:
@@ -46,7 +46,7 @@ def test_reference_is_the_published_model_of_vmgp() -> None:
             kernel.raw_lengthscale_F.fill_(theirs.data_covar_module.raw_lengthscale.item())
     ours.prior.kernel.features = reference.features
     ours.posterior.encoder = reference.encoder
-    mine = ours.posterior.marginals(ours.prior, Points(*tasks.points())).divergence_B
+    mine = ours.posterior.marginals(ours.prior, LabelledPoints(*tasks.points())).divergence_B
     theirs = torch.distributions.kl_divergence(*reference.latents(tasks))
     torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)  # jitter apart
     networks = [*reference.features.parameters(), *reference.encoder.parameters()]

@@ -15,7 +15,7 @@ from modules.contracts import FewShotTasks
 from modules.meta import MultilayerPerceptron, Vmgp
 from modules.meta import gaussian_process as algebra
 from modules.meta.coregionalization import Coregionalization
-from modules.meta.latent_posterior import Points
+from modules.meta.latent_posterior import LabelledPoints
 from modules.meta.posterior_free import FreePosterior
 from modules.meta.posterior_sites import GaussianSites
 
@@ -83,20 +83,24 @@ def model(posterior: str, covariance: str, **options: object) -> Vmgp:
     return learner
 
 
-def ragged_points() -> Points:
-    return Points(*random_tasks(4, num_support=5, num_queries=3, input_dim=2, output_dim=2, ragged=True).points())
+def ragged_points() -> LabelledPoints:
+    return LabelledPoints(
+        *random_tasks(4, num_support=5, num_queries=3, input_dim=2, output_dim=2, ragged=True).points()
+    )
 
 
-def dense(learner: Vmgp, points: Points, task: int) -> tuple[MultivariateNormal, MultivariateNormal]:
+def dense(learner: Vmgp, points: LabelledPoints, task: int) -> tuple[MultivariateNormal, MultivariateNormal]:
     """q and p of the latents at the real points of a task."""
     keep = points.mask[task]
     x, y = points.x[task, keep], points.y[task, keep]
     p = normal(learner.prior.mean(x), covariance(learner.prior.kernel(x, x), learner.prior.latents))
     if isinstance(learner.posterior, FreePosterior):
-        mean, kernel = learner.posterior.moments(Points(x[None], y[None], keep[keep][None]))
+        mean, kernel = learner.posterior.moments(LabelledPoints(x[None], y[None], keep[keep][None]))
         return normal(mean[0], covariance(kernel[0], learner.posterior.latents)), p
     assert isinstance(learner.posterior, GaussianSites)
-    labels, variances = (v[0].T.reshape(-1) for v in learner.posterior.sites(Points(x[None], y[None], keep[None])))
+    labels, variances = (
+        v[0].T.reshape(-1) for v in learner.posterior.sites(LabelledPoints(x[None], y[None], keep[None]))
+    )
     precision = p.precision_matrix + torch.diag(1 / variances)
     mean = torch.linalg.solve(precision, p.precision_matrix @ p.mean + labels / variances)
     return MultivariateNormal(mean, precision_matrix=precision), p

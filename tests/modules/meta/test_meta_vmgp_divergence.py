@@ -7,7 +7,7 @@ import torch
 from dense_vmgp import KINDS, dense, model, ragged_points
 from torch.distributions import kl_divergence
 
-from modules.meta.latent_posterior import Points
+from modules.meta.latent_posterior import LabelledPoints
 from modules.meta.symmetric_matrices import eigenvectors, inverse_and_log_determinant
 
 
@@ -89,7 +89,7 @@ def test_equal_eigenvalues_leave_the_gradient_small_in_float32() -> None:
             latents.raw_noise_J.fill_(0.0)
     parameters = [*learner.prior.latents.parameters(), *learner.posterior.latents.parameters()]
     theirs = torch.autograd.grad(sum(kl_divergence(*dense(learner, points, t)) for t in range(4)), parameters)
-    points = Points(points.x.float(), points.y.float(), points.mask)
+    points = LabelledPoints(points.x.float(), points.y.float(), points.mask)
     ours = torch.autograd.grad(
         learner.float().posterior.marginals(learner.prior, points).divergence_B.sum(), parameters
     )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from modules.contracts import FewShotTasks
 from modules.meta import Rbf, Vmgp
-from modules.meta.latent_posterior import Points
+from modules.meta.latent_posterior import LabelledPoints
 from modules.meta.posterior_sites import GaussianSites, site_posterior
 
 
@@ -92,14 +92,14 @@ def linear(latent_dim: int, **options: object) -> Vmgp:
     return learner
 
 
-def exact_sites(learner: Vmgp, points: Points) -> tuple[Tensor, Tensor]:
+def exact_sites(learner: Vmgp, points: LabelledPoints) -> tuple[Tensor, Tensor]:
     """Sites with which q is the posterior, for one latent: [B, 1, M] each."""
     weight, bias = learner.decoder.weight[0, 0], learner.decoder.bias[0]  # type: ignore[index, union-attr]
     labels_BJM = ((points.y - bias) / weight).mT
     return labels_BJM, (learner.variance_Y / weight**2).expand_as(labels_BJM)
 
 
-def evidence(learner: Vmgp, points: Points, task: int = 0) -> Tensor:
+def evidence(learner: Vmgp, points: LabelledPoints, task: int = 0) -> Tensor:
     """log p(Y | X) of a task by dense matrices."""
     keep = points.mask[task]
     x, y = points.x[task, keep], points.y[task, keep, 0]
@@ -110,7 +110,7 @@ def evidence(learner: Vmgp, points: Points, task: int = 0) -> Tensor:
     return gaussian(mean, prior, gain, noise, y - learner.decoder.bias)[2]  # type: ignore[operator]
 
 
-def expected_bound(learner: Vmgp, points: Points, sites: tuple[Tensor, Tensor]) -> Tensor:
+def expected_bound(learner: Vmgp, points: LabelledPoints, sites: tuple[Tensor, Tensor]) -> Tensor:
     """ELBO [B] of a linear decoder without draws."""
     q = site_posterior(learner.prior, points.x, points.mask, *sites)
     weight_J = learner.decoder.weight[0]  # type: ignore[index]
@@ -122,7 +122,7 @@ def expected_bound(learner: Vmgp, points: Points, sites: tuple[Tensor, Tensor]) 
 @pytest.mark.parametrize("latent_dim", [1, 3])
 def test_elbo_of_random_linear_decoders_stays_below_the_evidence(latent_dim: int) -> None:
     """200 models with weights, noises, scales and encoders of their own, a task each; one latent has an exact q."""
-    points = Points(*random_tasks(200, ragged=True).points())
+    points = LabelledPoints(*random_tasks(200, ragged=True).points())
     learner, generator = linear(latent_dim), torch.Generator().manual_seed(0)
     assert isinstance(learner.posterior, GaussianSites)
     start = {name: value.clone() for name, value in learner.state_dict().items()}
@@ -131,7 +131,7 @@ def test_elbo_of_random_linear_decoders_stays_below_the_evidence(latent_dim: int
             for name, parameter in learner.named_parameters():
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
                 parameter.copy_(start[name] + (1.0 if "decoder" in name else 0.3) * noise)
-            one = Points(*(value[task : task + 1] for value in points))
+            one = LabelledPoints(*(value[task : task + 1] for value in points))
             log_evidence = evidence(learner, one)
             assert expected_bound(learner, one, learner.posterior.sites(one)) < log_evidence
             if latent_dim == 1:
@@ -141,7 +141,7 @@ def test_elbo_of_random_linear_decoders_stays_below_the_evidence(latent_dim: int
 
 def test_loss_is_the_negative_elbo_per_point() -> None:
     learner, tasks = linear(3, num_draws=20_000), random_tasks(3, ragged=True)
-    points = Points(*tasks.points())
+    points = LabelledPoints(*tasks.points())
     assert isinstance(learner.posterior, GaussianSites)
     bound_B = expected_bound(learner, points, learner.posterior.sites(points))
     expected = -(bound_B / points.mask.sum(dim=1)).mean()
@@ -152,7 +152,7 @@ def test_loss_is_the_negative_elbo_per_point() -> None:
 def test_predictive_of_one_latent_is_that_of_an_exact_gp() -> None:
     """Mean and covariance against GPyTorch; our kernel has a jitter of 1e-6, which its noise is given too."""
     learner, tasks = linear(1), random_tasks(1, num_support=6, num_queries=5)
-    support = Points(tasks.support_x, tasks.support_y, tasks.support_mask)
+    support = LabelledPoints(tasks.support_x, tasks.support_y, tasks.support_mask)
     form, weight = learner.prior.latents.independent(), learner.decoder.weight[0, 0]  # type: ignore[index, union-attr]
     latent_noise, scale = form.noise_J[0], form.scale_J[0]
 
@@ -192,7 +192,7 @@ def test_importance_bound_grows_with_its_draws_up_to_the_evidence(posterior: str
     options = {"posterior": posterior, "covariance": covariance, "sigma": 1.0}
     learner = linear(2, **options)
     fit(learner, tasks)
-    log_evidence = evidence(learner, Points(*tasks.points())).item()
+    log_evidence = evidence(learner, LabelledPoints(*tasks.points())).item()
     bounds = []
     for num_draws, repeats in ((1, 400), (8, 400), (10_000, 1)):
         importance = linear(2, objective="iwae", num_draws=num_draws, **options)

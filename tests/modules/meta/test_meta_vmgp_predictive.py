@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from modules.contracts import FewShotTasks
 from modules.meta import Vmgp
-from modules.meta.latent_posterior import LatentSampler, Points
+from modules.meta.latent_posterior import LabelledPoints, LatentSampler
 
 Noise = Callable[[tuple[int, ...], Tensor, Generator | None], Tensor]
 OBJECTIVES = ["elbo", "iwae", "query"]
@@ -55,8 +55,8 @@ class Impulses:
         return noise_SBK.reshape(shape)
 
 
-def support_of(tasks: FewShotTasks) -> Points:
-    return Points(tasks.support_x, tasks.support_y, tasks.support_mask)
+def support_of(tasks: FewShotTasks) -> LabelledPoints:
+    return LabelledPoints(tasks.support_x, tasks.support_y, tasks.support_mask)
 
 
 @pytest.fixture

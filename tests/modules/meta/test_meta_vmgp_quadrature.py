@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.meta import Rbf, Vmgp
-from modules.meta.latent_posterior import Points
+from modules.meta.latent_posterior import LabelledPoints
 from modules.meta.latent_prior import LatentPrior
 from modules.meta.posterior_sites import site_posterior, site_predictive
 
@@ -63,7 +63,7 @@ def best_sites(model: Vmgp, y_M: Tensor, start_M: Tensor) -> tuple[Tensor, Tenso
     nodes, weights = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(20))
     weights = weights / weights.sum()
     labels, logs = start_M.clone()[None, None].requires_grad_(), torch.zeros(1, 1, 4).double().requires_grad_()
-    points = Points(X, y_M[None, :, None], MASK)
+    points = LabelledPoints(X, y_M[None, :, None], MASK)
     optimizer = torch.optim.Adam([labels, logs], 0.05)
     for _ in range(250):
         q = site_posterior(model.prior, X, MASK, labels, logs.exp())
