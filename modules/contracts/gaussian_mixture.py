@@ -167,17 +167,26 @@ class JointGaussians:
 
 
 def choose_components(log_weights: Tensor, num_draws: int, generator: Generator | None) -> Tensor:
-    """Systematic resampling: components [D, ...] drawn with probability exp(`log_weights` [S, ...]).
+    """Systematic resampling: components [D, B] or [D, B, Q], drawn with the probabilities exp(`log_weights`).
 
     Each draw by itself has the right distribution, and together they stay as close to the weights as whole numbers can:
     as many draws as components of equal weight take each component once.
+
+    Args:
+        log_weights: [S, B], weights of each task; [S, B, Q], weights of each query, whose choices are independent.
+        num_draws: D.
+        generator: Source of random numbers.
     """
     num_components, *rest = log_weights.shape
     edges = log_weights.exp().cumsum(dim=0).movedim(0, -1).contiguous()
     edges = edges / edges[..., -1:]
     offset = torch.rand((*rest, 1), generator=generator, dtype=edges.dtype, device=edges.device)
     places = (torch.arange(num_draws, dtype=edges.dtype, device=edges.device) + offset) / num_draws
-    return torch.searchsorted(edges, places).clamp(max=num_components - 1).movedim(-1, 0)
+    chosen = torch.searchsorted(edges, places).clamp(max=num_components - 1)
+    if len(rest) == 2:  # queries in one order would take their components together, from the first to the last
+        order_BQD = torch.rand(chosen.shape, generator=generator, device=chosen.device).argsort(dim=-1)
+        chosen = chosen.gather(-1, order_BQD)
+    return chosen.movedim(-1, 0)
 
 
 def _mixed(logs: Tensor, log_weights: Tensor, sampled: bool) -> Estimate:

@@ -109,6 +109,15 @@ def test_joint_draws_keep_the_component() -> None:
     assert (joint[:, 0, 0].sign() == joint[:, 0, 1].sign()).all()
 
 
+def test_queries_with_weights_of_their_own_are_drawn_independently() -> None:
+    means = torch.tensor([-5.0, 5.0]).reshape(2, 1, 1, 1).expand(2, 3, 4, 1)
+    predictive = GaussianMixture(means, torch.full((1, 1, 1, 1), 0.01), torch.zeros(2, 3, 4))
+    draws = predictive.sample(4000, joint=True, generator=torch.Generator().manual_seed(0))
+    assert (draws > 0).sum(dim=0).eq(2000).all()  # and yet each mode has its share
+    correlations = torch.stack([torch.corrcoef(of_task[..., 0].T) for of_task in draws.movedim(1, 0)])
+    assert (correlations - torch.eye(4)).abs().max() < 5 / 4000**0.5
+
+
 def test_as_many_draws_as_components_take_each_once() -> None:
     means = torch.arange(50.0).reshape(50, 1, 1, 1)
     draws = GaussianMixture(means, torch.full((1, 1, 1, 1), 1e-8)).sample(50, generator=torch.Generator())
