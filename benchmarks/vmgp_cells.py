@@ -22,17 +22,19 @@ class Cell:
         learner: An overlay in yaml/vmgp/_learner, or `ORACLE`: the Bayes-optimal predictive of the environment.
         seed: Of initial weights, training tasks and everything else but the test tasks.
         steps: Optimizer steps.
+        num_test_tasks: Tasks that it is scored on.
     """
 
     tasks: str
     learner: str
     seed: int
     steps: int
+    num_test_tasks: int = 2000
 
     def path(self, folder: Path) -> Path:
         """Where the cell lies below `folder`."""
         name = self.learner if self.learner == ORACLE else f"{self.learner}-{self.steps}-{self.seed}"
-        return folder / self.tasks / f"{name}.pt"
+        return folder / self.tasks / f"{name}-{self.num_test_tasks}.pt"
 
 
 @dataclass(frozen=True)

@@ -64,12 +64,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=Path("docs/results/vmgp.md"))
     args = parser.parse_args(argv)
     learners = [(ORACLE, 0), *((learner, seed) for seed in range(args.seeds) for learner in args.learners)]
-    cells = [Cell(tasks, learner, seed, args.steps) for learner, seed in learners for tasks in args.tasks]
+    cells = [
+        Cell(tasks, learner, seed, args.steps, args.test_tasks) for learner, seed in learners for tasks in args.tasks
+    ]
     missing = [cell for cell in cells if not cell.path(args.folder).exists()]
-    failed = _fill(missing, args.folder, args.test_tasks, args.jobs)
+    failed = _fill(missing, args.folder, args.jobs)
     for cell, error in failed:
         print(f"{cell}: {error}")
-    write_page(args.page, args.folder, args.tasks, args.learners, args.seeds, args.steps)
+    write_page(args.page, args.folder, cells)
     return 1 if failed else 0
 
 
@@ -77,11 +79,11 @@ def _overlays(folder: str) -> list[str]:
     return sorted(path.stem for path in (YAML / folder).glob("*.yaml"))
 
 
-def _fill(cells: list[Cell], folder: Path, num_test_tasks: int, jobs: int) -> list[tuple[Cell, BaseException]]:
+def _fill(cells: list[Cell], folder: Path, jobs: int) -> list[tuple[Cell, BaseException]]:
     failed = []
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=spawned, initializer=_one_quiet_thread) as pool:
-        futures = {pool.submit(fill_cell, cell, folder, num_test_tasks): cell for cell in cells}
+        futures = {pool.submit(fill_cell, cell, folder): cell for cell in cells}
         for future in track(as_completed(futures), total=len(futures), description="cells"):
             error = future.exception()
             if error is not None:
@@ -96,20 +98,23 @@ def _one_quiet_thread() -> None:
     warnings.filterwarnings("ignore")  # Lightning's advice, once a cell
 
 
-def fill_cell(cell: Cell, folder: Path, num_test_tasks: int) -> None:
-    """Train and score one cell, and write its file."""
-    files = [YAML / "floor.yaml", YAML / "_tasks" / f"{cell.tasks}.yaml"]
+def fill_cell(cell: Cell, folder: Path) -> None:
+    """Train and score one cell, and write its file; none for an oracle that nobody knows."""
+    files = [YAML / "floor.yaml"]
     if cell.learner not in (ORACLE, OF_THE_RECIPE):
         files.append(YAML / "_learner" / f"{cell.learner}.yaml")
+    files.append(YAML / "_tasks" / f"{cell.tasks}.yaml")  # the last: it may widen the learner's input
     L.seed_everything(cell.seed, verbose=False)
     model, data = load(
         [str(file) for file in files],
         f"--data.init_args.seed={cell.seed}",
-        f"--data.init_args.num_test_tasks={num_test_tasks}",
+        f"--data.init_args.num_test_tasks={cell.num_test_tasks}",
     )
     start = time.perf_counter()
     if cell.learner == ORACLE:
         data.setup("test")
+        if data.oracle_prediction(next(iter(_test_loader(data)))) is None:
+            return
     else:
         trainer(cell.steps).fit(model, datamodule=data)
     seconds = time.perf_counter() - start
@@ -142,9 +147,8 @@ def trainer(steps: int) -> L.Trainer:
 def score(model: Any, data: Any, predict: Callable[..., Predictive] | None = None) -> ScoreSheet:
     """Scores of the recipe's learner, or of another predictor, on the test tasks."""
     evaluation = Evaluation(spacing=data.problem.spacing, num_samples=model.num_samples)
-    (loader,) = _listed(data.test_dataloader())
     model.eval()
-    for place, tasks in enumerate(loader):
+    for place, tasks in enumerate(_test_loader(data)):
         evaluation.add(tasks, loader=0, place=place, predict=predict or model.predictive)
     (sheet,) = evaluation.sheets(num_ranks=1)
     return sheet
@@ -155,8 +159,10 @@ def _versions() -> str:
     return f"torch {torch.__version__}, commit {commit.stdout.strip() or 'unknown'}"
 
 
-def _listed(loaders: Any) -> list[Any]:
-    return loaders if isinstance(loaders, list) else [loaders]
+def _test_loader(data: Any) -> Any:
+    loaders = data.test_dataloader()
+    (loader,) = loaders if isinstance(loaders, list) else [loaders]
+    return loader
 
 
 if __name__ == "__main__":

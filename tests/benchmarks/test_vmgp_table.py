@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,19 @@ def fill(folder: Path, learner: str, seed: int, shift: float) -> None:
     write_cell(Cell("steps", learner, seed, STEPS).path(folder), filled)
 
 
+def cells(tasks: str, learners: list[str], num_seeds: int) -> list[Cell]:
+    return [Cell(tasks, learner, seed, STEPS) for learner in (ORACLE, *learners) for seed in range(num_seeds)]
+
+
 def test_the_page_has_means_gaps_and_paired_differences(tmp_path: Path) -> None:
     fill(tmp_path, ORACLE, 0, 0.0)
     fill(tmp_path, "deep_kernel_gp", 0, 3.0)
     for seed, shift in enumerate((1.0, 2.0)):
         fill(tmp_path, "alpaca", seed, shift)
-    write_page(tmp_path / "docs" / "vmgp.md", tmp_path, ["steps", "floor"], ["deep_kernel_gp", "alpaca"], 5, STEPS)
+    wanted = [cell for tasks in ("steps", "floor") for cell in cells(tasks, ["deep_kernel_gp", "alpaca"], 2)]
+    write_page(
+        tmp_path / "docs" / "vmgp.md", tmp_path, [cell for cell in wanted if cell.seed == 0 or cell.learner != ORACLE]
+    )
     page = (tmp_path / "docs" / "vmgp.md").read_text()
     rows = {
         line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in page.splitlines() if "|" in line
@@ -48,15 +56,43 @@ def test_the_page_has_means_gaps_and_paired_differences(tmp_path: Path) -> None:
 def test_a_cell_is_trained_once_and_scored_on_tasks_that_no_seed_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = [Cell("floor", learner, seed, 2) for learner, seed in (("alpaca", 0), ("alpaca", 1), (ORACLE, 0))]
-    for cell in cells:
-        vmgp_table.fill_cell(cell, tmp_path, num_test_tasks=20)
-    first, second, oracle = (read_cell(cell.path(tmp_path)) for cell in cells)
+    trained = [Cell("floor", learner, seed, 2, 20) for learner, seed in (("alpaca", 0), ("alpaca", 1), (ORACLE, 0))]
+    for cell in trained:
+        vmgp_table.fill_cell(cell, tmp_path)
+    first, second, oracle = (read_cell(cell.path(tmp_path)) for cell in trained)
     assert first.sheet.digests == second.sheet.digests == oracle.sheet.digests
     assert not torch.equal(first.sheet.model.values["crps"], second.sheet.model.values["crps"])
     assert oracle.sheet.summary()["loss"] < first.sheet.summary()["loss"]
     monkeypatch.setattr(vmgp_table, "_fill", lambda cells, *_: [(cell, ValueError("none")) for cell in cells])
-    options = ["--tasks", "floor", "--learners", "alpaca", "--steps", "2", "--folder", str(tmp_path)]
+    options = [
+        "--tasks",
+        "floor",
+        "--learners",
+        "alpaca",
+        "--steps",
+        "2",
+        "--test-tasks",
+        "20",
+        "--folder",
+        str(tmp_path),
+    ]
     page = ["--page", str(tmp_path / "page.md")]
     assert vmgp_table.main([*options, *page, "--seeds", "2"]) == 0  # nothing is missing
     assert vmgp_table.main([*options, *page, "--seeds", "3"]) == 1
+
+
+def test_a_cell_of_wide_inputs_without_oracle(tmp_path: Path) -> None:
+    cells = [Cell("constant", learner, 0, 2, 20) for learner in ("maml", ORACLE)]
+    for cell in cells:
+        vmgp_table.fill_cell(cell, tmp_path)
+    assert [cell.path(tmp_path).exists() for cell in cells] == [True, False]
+
+
+def test_cells_scored_on_other_tasks_are_not_paired(tmp_path: Path) -> None:
+    fill(tmp_path, ORACLE, 0, 0.0)
+    fill(tmp_path, "alpaca", 0, 1.0)
+    path = Cell("steps", ORACLE, 0, STEPS).path(tmp_path)
+    other = replace(sheet(0.0), digests=[f"other {number}" for number in range(20)])
+    write_cell(path, replace(read_cell(path), sheet=other))
+    with pytest.raises(ValueError, match="scored on different tasks"):
+        write_page(tmp_path / "vmgp.md", tmp_path, cells("steps", ["alpaca"], 1))
