@@ -30,7 +30,8 @@ def fill(folder: Path, learner: str, seed: int, shift: float) -> None:
 
 
 def cells(tasks: str, learners: list[str], num_seeds: int) -> list[Cell]:
-    return [Cell(tasks, learner, seed, STEPS) for learner in (ORACLE, *learners) for seed in range(num_seeds)]
+    of_learners = [Cell(tasks, learner, seed, STEPS) for learner in learners for seed in range(num_seeds)]
+    return [Cell(tasks, ORACLE, 0, STEPS), *of_learners]
 
 
 def test_the_page_has_means_gaps_and_paired_differences(tmp_path: Path) -> None:
@@ -39,9 +40,7 @@ def test_the_page_has_means_gaps_and_paired_differences(tmp_path: Path) -> None:
     for seed, shift in enumerate((1.0, 2.0)):
         fill(tmp_path, "alpaca", seed, shift)
     wanted = [cell for tasks in ("steps", "floor") for cell in cells(tasks, ["deep_kernel_gp", "alpaca"], 2)]
-    write_page(
-        tmp_path / "docs" / "vmgp.md", tmp_path, [cell for cell in wanted if cell.seed == 0 or cell.learner != ORACLE]
-    )
+    write_page(tmp_path / "docs" / "vmgp.md", tmp_path, wanted)
     page = (tmp_path / "docs" / "vmgp.md").read_text()
     rows = {
         line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in page.splitlines() if "|" in line
