@@ -15,8 +15,13 @@ from recipes import load
 from recipes.config.files import YAML_FOLDER
 
 DEMO = "yaml/vmgp/floor.yaml"
+BODIES = ("bouncing_body", "pendulum")
 LEARNERS = sorted(path.stem for path in (YAML_FOLDER / "vmgp" / "_learner").iterdir())
 TASKS = sorted(path.stem for path in (YAML_FOLDER / "vmgp" / "_tasks").iterdir())
+
+POOL = {"num_train_tasks": 4, "num_val_tasks": 4, "num_test_tasks": 4, "num_points": 10}
+SMALLER = {body: [f"--data.tasks.{name}={value}" for name, value in POOL.items()] for body in BODIES}
+"""Tasks that are simulated before they are drawn."""
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -35,8 +40,9 @@ def test_learner_trains_two_steps(learner: str, make_trainer: Callable[..., L.Tr
 
 
 @pytest.mark.parametrize("tasks", TASKS)
-def test_tasks_can_be_drawn(tasks: str) -> None:
-    model, data = load([DEMO, f"yaml/vmgp/_tasks/{tasks}.yaml"])
+def test_tasks_can_be_drawn(tasks: str, tmp_path: Path) -> None:
+    options = [f"--data.folder={tmp_path}", *SMALLER.get(tasks, [])]
+    model, data = load([DEMO, f"yaml/vmgp/_tasks/{tasks}.yaml"], *options)
     assert data is not None
     data.prepare_data()
     data.setup("fit")
