@@ -11,5 +11,5 @@ from .predictive_pictures import PredictivePictures as PredictivePictures
 from .progress import Progress as Progress
 from .random_state import RandomState as RandomState
 from .run_folder import RunFolder as RunFolder
+from .score_writer import ScoreWriter as ScoreWriter
 from .support_curve import SupportCurve as SupportCurve
-from .task_scores import TaskScores as TaskScores

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from callbacks.task_scores import KEYS
+from callbacks.score_writer import KEYS
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def read_scores(run: Path, split: str) -> ScoreFile:
         raise ValueError(f"{run}: no such run folder")
     if not path.is_file():
         how = "galley test --ckpt_path=..." if split == "test" else "galley fit"
-        raise ValueError(f"{path}: no such file; {how} writes it where callbacks.TaskScores is among the callbacks")
+        raise ValueError(f"{path}: no such file; {how} writes it where callbacks.ScoreWriter is among the callbacks")
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)

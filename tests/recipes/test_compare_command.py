@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from callbacks.task_scores import write_scores
+from callbacks.score_writer import write_scores
 from modules.scores import ScoreSheet, TaskScores
 from recipes.__main__ import main
 

@@ -42,7 +42,7 @@ def test_two_ranks_are_one(tmp_path: Path) -> None:
 def words_of_a_fit(home: Path) -> list[str]:
     overlay = home / "often.yaml"
     overlay.write_text(
-        "trainer:\n  callbacks: [callbacks.Meter, callbacks.TaskScores, "
+        "trainer:\n  callbacks: [callbacks.Meter, callbacks.ScoreWriter, "
         "{class_path: callbacks.LastCheckpoint, init_args: {every_n_steps: 7}}]\n"
     )
     yamls = [REPOSITORY / "yaml" / "vmgp" / "floor.yaml", REPOSITORY / "yaml" / "vmgp" / "_tiny.yaml", overlay]

@@ -16,7 +16,7 @@ import torch
 from few_shot_parts import expected_oracle_nll, small_data, small_model
 from interrupted_runs import dies_at_step
 
-from callbacks import LastCheckpoint, PredictionWriter, TaskScores
+from callbacks import LastCheckpoint, PredictionWriter, ScoreWriter
 from callbacks.metrics_csv import read_metrics
 from datamodules.tasks import Constant, LatentFunction, TabularTasks
 from modules.contracts import FewShotTasks
@@ -88,7 +88,7 @@ def test_sizes_of_support_and_the_oracle_have_sheets_of_their_own(
     make_trainer: Trainers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, data = small_model(exact=True), small_data(test_support=[0, 5])
-    metrics = make_trainer(TaskScores()).test(model, datamodule=data)[0]
+    metrics = make_trainer(ScoreWriter()).test(model, datamodule=data)[0]
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["400", "tasks", "0", "support", "points", "5", "support", "points"]
     (shown,) = [line.split()[1:] for line in lines if line.startswith("nll ")]

@@ -14,7 +14,7 @@ import torch
 from few_shot_parts import small_data, small_model
 from lightning.pytorch.strategies import DDPStrategy
 
-from callbacks import LastCheckpoint, Meter, MetricsCsv, RandomState, RunFolder, TaskScores
+from callbacks import LastCheckpoint, Meter, MetricsCsv, RandomState, RunFolder, ScoreWriter
 
 
 def main(devices: int, folder: Path) -> None:
@@ -34,7 +34,7 @@ def main(devices: int, folder: Path) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=MetricsCsv(folder),
-        callbacks=[RunFolder(folder, config=""), RandomState(), Meter(), LastCheckpoint(), TaskScores()],
+        callbacks=[RunFolder(folder, config=""), RandomState(), Meter(), LastCheckpoint(), ScoreWriter()],
     )
     trainer.fit(model, datamodule=small_data(eval_batch_size=5))
 

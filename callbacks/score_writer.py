@@ -17,7 +17,7 @@ KEYS = ("support", "task", "digest", "of")
 """Columns before the scores."""
 
 
-class TaskScores(L.Callback):
+class ScoreWriter(L.Callback):
     """Writes `val_scores.csv` after each validation and `test_scores.csv` after a test, whole or not at all.
 
     One row for each task and number of support points, `of` the model and, where it was asked, `of` the oracle; the
