@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 REFERENCE = "deep_kernel_gp"
 """The learner that paired differences are taken to: the strongest Gaussian one."""
+LOSSES = {"log_loss": "log-loss", "nll": "NLL"}
+PANELS_A_ROW = 3
 HEAD = (
     "learner",
     "seeds",
@@ -83,7 +85,7 @@ def write_page(page: Path, folder: Path, cells: Sequence[Cell]) -> None:
 
 def _section(name: str, cells: Environment, steps: int) -> str:
     loss = next(iter(cells.values()))[0].sheet.loss_name
-    head = [word.format(loss={"log_loss": "log-loss", "nll": "NLL"}[loss]) for word in HEAD]
+    head = [word.format(loss=LOSSES[loss]) for word in HEAD]
     rows = [_row(head), _row(["---"] * len(head))]
     rows += [_learner_row(learner, cells, loss, steps) for learner in sorted(cells, key=lambda key: _rank(key, cells))]
     return "\n".join([f"## {name}", "", *rows])
@@ -153,23 +155,28 @@ def _footer(grid: dict[str, Environment]) -> str:
 
 
 def draw_grid(grid: dict[str, Environment], path: Path) -> None:
-    """A panel for each environment: loss above the oracle's, and CRPS, one dot a seed."""
+    """Two panels for each environment, loss and CRPS, with one dot a seed and a dashed line for the oracle."""
     from matplotlib.figure import Figure
 
     if not grid:
         return
-    figure = Figure(figsize=(3.2 * len(grid), 5.6), layout="constrained")
-    axes = figure.subplots(2, len(grid), squeeze=False)
-    for column, (name, cells) in enumerate(grid.items()):
+    num_rows = 2 * math.ceil(len(grid) / PANELS_A_ROW)
+    figure = Figure(figsize=(3.4 * PANELS_A_ROW, 2.3 * num_rows), layout="constrained")
+    panels = figure.subplots(num_rows, PANELS_A_ROW, squeeze=False)
+    for axes in panels.flat:
+        axes.set_visible(False)
+    for place, (name, cells) in enumerate(grid.items()):
+        row, column = divmod(place, PANELS_A_ROW)
         loss = next(iter(cells.values()))[0].sheet.loss_name
-        for row, (score, title) in enumerate(((loss, loss.replace("_", "-").replace("nll", "NLL")), ("crps", "CRPS"))):
-            _draw_panel(axes[row, column], cells, score)
-            axes[row, column].set_title(f"{name}: {title}", fontsize=9)
+        _draw_panel(panels[2 * row, column], cells, loss, f"{name}: {LOSSES[loss]}")
+        _draw_panel(panels[2 * row + 1, column], cells, "crps", f"{name}: CRPS")
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
-def _draw_panel(axes: Axes, cells: Environment, score: str) -> None:
+def _draw_panel(axes: Axes, cells: Environment, score: str, title: str) -> None:
+    axes.set_visible(True)
+    axes.set_title(title, fontsize=9)
     learners = [learner for learner in cells if learner != ORACLE]
     for height, learner in enumerate(reversed(learners)):
         values = [float(cell.sheet.model.values[score].double().mean()) for cell in cells[learner]]
