@@ -46,7 +46,8 @@ class FewShotData(L.LightningDataModule):
         num_val_tasks: Tasks of the validation.
         num_test_tasks: Tasks of the test.
         test_support: Numbers of support points to test with, one test loader each; None: the most of `num_support`.
-        eval_batch_size: Tasks per device and batch in validation, test and prediction.
+        eval_batch_size: Tasks per device and batch in validation, test and prediction. What an evaluation draws is a
+            function of the batch, so that scores repeat to the last digit only where this stays.
         standardize: Whether learners get units in which training tasks have zero mean and unit variance.
         num_workers: Processes that draw training batches, per device; drawing costs less than a process does.
         seed: Seed of the training tasks.

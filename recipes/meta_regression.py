@@ -49,8 +49,8 @@ class MetaRegression(L.LightningModule):
 
     Batches are tasks in the units of the data; the learner sees them scaled, as estimated from training tasks, and that
     scaling travels in the checkpoint. What a training step draws is a function of (seed, step, rank) alone, so that a
-    resumed run goes on bit for bit; what an evaluation draws depends on the task's place alone, so that learners are
-    compared on common random numbers.
+    resumed run goes on bit for bit; what an evaluation draws is a function of the number of its batch alone, so that
+    learners are compared on common random numbers, on any number of devices, if `eval_batch_size` is the same.
 
     Logs `train/loss` in nats per scaled point since the last logging step, `train/lr`, and for `val` and `test`, in
     units of the data: all of `modules.scores.summary` (negative log-likelihood, CRPS, coverage and the rest with their

@@ -105,13 +105,13 @@ class TaskLoader(DataLoader[FewShotTasks]):
 
 @dataclass
 class ScoredBatches(Dataset[FewShotTasks]):
-    """The same tasks at each reading, in order, in batches as even as can be.
+    """The same tasks at each reading, in order, in batches as even as can be, the same for any number of devices.
 
     Attributes:
         tasks: The tasks.
         num_query: Query points of a task.
         batch_size: Most tasks of a batch.
-        num_replicas: Devices that share the batches; there are as many for each, none empty unless tasks are so few.
+        num_replicas: Devices that share the batches; there are as many for each, as empty ones at the end see to.
     """
 
     tasks: ScoredTasks
@@ -120,11 +120,12 @@ class ScoredBatches(Dataset[FewShotTasks]):
     num_replicas: int
 
     def __len__(self) -> int:
-        return whole_batches(len(self.tasks.num_support_B), self.batch_size, self.num_replicas)
+        return whole_batches(self._num_filled, 1, self.num_replicas)
 
     def __getitem__(self, number: int) -> FewShotTasks:
         tasks = self.tasks
-        which = torch.arange(len(tasks.num_support_B)).tensor_split(len(self))[number]
+        parts = torch.arange(len(tasks.num_support_B)).tensor_split(self._num_filled)
+        which = parts[number] if number < len(parts) else parts[0][:0]
         return split_points(
             take_tasks(tasks.points, which),
             tasks.num_support_B[which],
@@ -132,6 +133,10 @@ class ScoredBatches(Dataset[FewShotTasks]):
             width=int(tasks.num_support_B.max()),
             num_query=self.num_query,
         )
+
+    @property
+    def _num_filled(self) -> int:
+        return whole_batches(len(self.tasks.num_support_B), self.batch_size, 1)
 
 
 def scored_loader(batches: ScoredBatches, replica: int, **options: Any) -> DataLoader[FewShotTasks]:

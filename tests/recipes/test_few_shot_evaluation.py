@@ -1,0 +1,33 @@
+"""The evaluation of the few-shot recipe: what it draws, and for whom."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from few_shot_parts import small_data, small_model
+
+from modules.scores import ScoreSheet
+from recipes.few_shot_evaluation import Evaluation
+
+
+def score_on(num_devices: int) -> ScoreSheet:
+    """Scores of a learner that draws, from what each of some devices would read."""
+    model, data = small_model(), small_data(num_test_tasks=21)
+    data.setup("test")
+    evaluation = Evaluation(spacing=None, num_samples=20)
+    for device in range(num_devices):
+        data._replicas, data._replica = num_devices, device
+        for number, batch in enumerate(data.test_dataloader()[0]):
+            place = number * num_devices + device
+            evaluation.add(batch, loader=0, place=place, predict=model.predictive)
+    (sheet,) = evaluation.sheets(num_ranks=1)
+    return sheet
+
+
+@pytest.mark.parametrize("num_devices", [2, 4])
+def test_scores_do_not_depend_on_the_number_of_devices(num_devices: int) -> None:
+    one, several = score_on(1), score_on(num_devices)
+    assert one.digests == several.digests
+    assert torch.equal(one.model.pit, several.model.pit)
+    for name, value in one.model.values.items():
+        assert torch.equal(value, several.model.values[name]), name
