@@ -185,9 +185,16 @@ class FewShotData(L.LightningDataModule):
         """A few tasks with the most support points, their queries along x where the source has such tasks."""
         return self._sets.pictures()
 
-    def oracle_prediction(self, tasks: FewShotTasks) -> Predictive | None:
-        """The Bayes-optimal predictive at the queries, in units of the data; None where nobody knows it."""
-        generator = Generator(tasks.query_x.device).manual_seed(self.eval_seed)  # the same for a batch at each reading
+    def oracle_prediction(self, tasks: FewShotTasks, generator: Generator | None = None) -> Predictive | None:
+        """The Bayes-optimal predictive at the queries, in units of the data; None where nobody knows it.
+
+        Args:
+            tasks: In units of the data; the query targets are not looked at.
+            generator: Source of everything random, on their device; None: a function of `eval_seed`, the same at each
+                call.
+        """
+        if generator is None:
+            generator = Generator(tasks.query_x.device).manual_seed(self.eval_seed)
         return self.tasks.oracle(
             tasks.support_x, tasks.support_y, tasks.support_mask, tasks.query_x, generator=generator
         )

@@ -10,7 +10,7 @@ from modules.contracts import FewShotTasks, Predictive
 from modules.scores import ScoreSheet, TaskScores, task_digests, task_scores
 from recipes.random_streams import generator_of
 
-PREDICTION, SCORES = range(2)
+PREDICTION, SCORES, ORACLE = range(3)
 """Streams of random numbers; none depends on the run, so that all learners meet the same ones."""
 
 
@@ -34,7 +34,7 @@ class Evaluation:
         loader: int,
         place: int,
         predict: Callable[[FewShotTasks, Generator], Predictive],
-        oracle: Callable[[FewShotTasks], Predictive | None] | None = None,
+        oracle: Callable[[FewShotTasks, Generator], Predictive | None] | None = None,
     ) -> None:
         """Score one batch; an empty one, with which ranks are kept in step, is passed over.
 
@@ -49,7 +49,7 @@ class Evaluation:
             return
         predictive = predict(tasks, self._generator(tasks, loader, place, PREDICTION))
         scores = self._scores(predictive, tasks, self._generator(tasks, loader, place, SCORES))
-        best = oracle(tasks) if oracle is not None else None
+        best = oracle(tasks, self._generator(tasks, loader, place, ORACLE)) if oracle is not None else None
         oracle_scores = None
         if best is not None:
             oracle_scores = self._scores(best, tasks, self._generator(tasks, loader, place, SCORES))

@@ -240,6 +240,9 @@ def test_the_oracle_says_the_same_at_each_reading() -> None:
     assert first is not None
     assert second is not None
     assert torch.equal(first.mean, second.mean)
+    other = data.oracle_prediction(tasks, Generator().manual_seed(1))
+    assert other is not None
+    assert not torch.isclose(first.mean, other.mean).any()
     assert made(Counting([10])).oracle_prediction(tasks) is None
 
 

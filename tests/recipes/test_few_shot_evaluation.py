@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from few_shot_parts import small_data, small_model
+from torch import Generator, Tensor
 
+from modules.contracts import FewShotTasks, GaussianMixture
 from modules.scores import ScoreSheet
 from recipes.few_shot_evaluation import Evaluation
 
@@ -31,3 +33,20 @@ def test_scores_do_not_depend_on_the_number_of_devices(num_devices: int) -> None
     assert torch.equal(one.model.pit, several.model.pit)
     for name, value in one.model.values.items():
         assert torch.equal(value, several.model.values[name]), name
+
+
+def test_the_oracle_draws_anew_for_each_batch_and_the_same_each_time() -> None:
+    model, data = small_model(exact=True), small_data()
+    data.setup("test")
+    batch = next(iter(data.test_dataloader()[0]))
+    drawn: list[Tensor] = []
+
+    def oracle(tasks: FewShotTasks, generator: Generator) -> GaussianMixture:
+        drawn.append(torch.rand(3, generator=generator))
+        return GaussianMixture(torch.zeros_like(tasks.query_y)[None], torch.ones(()))
+
+    evaluation = Evaluation(spacing=None, num_samples=2)
+    for place in (0, 1, 0):
+        evaluation.add(batch, loader=0, place=place, predict=model.predictive, oracle=oracle)
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.isclose(drawn[0], drawn[1]).any()
