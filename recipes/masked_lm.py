@@ -260,11 +260,13 @@ class MaskedLM(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["tokens"] = self.tokens
+        checkpoint["means"] = self._means["train"].state(self.trainer.strategy)
         if self.vocabulary is not None:
             checkpoint["vocabulary"] = asdict(self.vocabulary)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.tokens = checkpoint["tokens"]
+        self._means["train"].restore(checkpoint["means"], rank=self.global_rank)
         saved = Vocabulary(**checkpoint["vocabulary"])
         if self.vocabulary is None:
             self.vocabulary = saved

@@ -244,6 +244,8 @@ class MetaRegression(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["seed_of_draws"] = self._seed
+        checkpoint["losses"] = self._losses.state(self.trainer.strategy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._seed = checkpoint["seed_of_draws"]
+        self._losses.restore(checkpoint["losses"], rank=self.global_rank)

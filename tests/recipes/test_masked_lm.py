@@ -37,7 +37,7 @@ def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         assert torch.equal(value, second[name]), name
 
 
-@pytest.mark.parametrize(("micro_batch_size", "num_workers"), [(8, 0), (16, 2)])
+@pytest.mark.parametrize(("micro_batch_size", "num_workers", "every"), [(8, 0, 1), (16, 2, 10)])
 def test_twenty_steps_are_ten_and_ten(
     make_trainer: Trainers,
     make_model: Models,
@@ -45,17 +45,20 @@ def test_twenty_steps_are_ten_and_ten(
     tmp_path: Path,
     micro_batch_size: int,
     num_workers: int,
+    every: int,
 ) -> None:
     sizes: dict[str, Any] = {"micro_batch_size": micro_batch_size}
+    logging = {"log_every_n_steps": every}
     whole = make_model()
-    make_trainer(folder=tmp_path / "whole").fit(whole, datamodule=make_data(**sizes))
+    make_trainer(folder=tmp_path / "whole", **logging).fit(whole, datamodule=make_data(**sizes))
 
     split = tmp_path / "split"
     dying = dies_at_step(make_model(), 9)
+    trainer = make_trainer(LastCheckpoint(every_n_steps=7), folder=split, **logging)
     with pytest.raises(RuntimeError, match="killed"):
-        make_trainer(LastCheckpoint(every_n_steps=7), folder=split).fit(dying, datamodule=make_data(**sizes))
+        trainer.fit(dying, datamodule=make_data(**sizes))
     again = make_model()
-    trainer, data = make_trainer(folder=split), make_data(**sizes, num_workers=num_workers)
+    trainer, data = make_trainer(folder=split, **logging), make_data(**sizes, num_workers=num_workers)
     torch.manual_seed(99)  # what the new process happens to have
     trainer.fit(again, datamodule=data, ckpt_path=split / "checkpoints" / "last.ckpt")
     assert_same(weights(whole), weights(again))

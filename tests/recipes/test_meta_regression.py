@@ -27,14 +27,15 @@ Trainers = Callable[..., L.Trainer]
 PAGE = Path(__file__).parents[2] / "docs" / "few_shot.md"
 
 
-def test_twenty_steps_are_ten_and_ten(make_trainer: Trainers, tmp_path: Path) -> None:
-    whole, split = small_model(), tmp_path / "split"
-    make_trainer(folder=tmp_path / "whole").fit(whole, datamodule=small_data())
+@pytest.mark.parametrize("every", [1, 10])
+def test_twenty_steps_are_ten_and_ten(make_trainer: Trainers, tmp_path: Path, every: int) -> None:
+    whole, split, logging = small_model(), tmp_path / "split", {"log_every_n_steps": every}
+    make_trainer(folder=tmp_path / "whole", **logging).fit(whole, datamodule=small_data())
     dying = dies_at_step(small_model(), 9)
-    trainer = make_trainer(LastCheckpoint(every_n_steps=7), folder=split)  # it also seeds the run
+    trainer = make_trainer(LastCheckpoint(every_n_steps=7), folder=split, **logging)  # it also seeds the run
     with pytest.raises(RuntimeError, match="killed"):
         trainer.fit(dying, datamodule=small_data())
-    again, trainer = small_model(), make_trainer(folder=split)
+    again, trainer = small_model(), make_trainer(folder=split, **logging)
     torch.manual_seed(99)  # what the new process happens to have
     trainer.fit(again, datamodule=small_data(num_workers=2), ckpt_path=split / "checkpoints" / "last.ckpt")
     for name, value in whole.state_dict().items():

@@ -27,14 +27,20 @@ def main(devices: int, folder: Path) -> None:
         strategy=DDPStrategy(process_group_backend="gloo") if devices > 1 else "auto",
         precision="64-true",
         max_steps=3,
-        log_every_n_steps=1,
+        log_every_n_steps=2,
         val_check_interval=3,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
         logger=MetricsCsv(folder),
-        callbacks=[RunFolder(folder, config=""), RandomState(), Meter(), LastCheckpoint(), ScoreWriter()],
+        callbacks=[
+            RunFolder(folder, config=""),
+            RandomState(),
+            Meter(),
+            LastCheckpoint(every_n_steps=1),
+            ScoreWriter(),
+        ],
     )
     trainer.fit(model, datamodule=small_data(eval_batch_size=5))
 
