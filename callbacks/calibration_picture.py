@@ -12,7 +12,7 @@ from torch import Tensor
 from callbacks.files import written_whole
 from callbacks.run_folder import run_folder
 from callbacks.to_loggers import log_picture
-from modules.scores import ScoreSheet
+from modules.scores import ScoreSheet, support_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ class CalibrationPicture(L.Callback):
         if not trainer.is_global_zero or not sheets:
             return
         path = run_folder(trainer) / f"{NAME}.png"
-        pits = {f"{sheet.num_support} support points": sheet.model.valid_pit() for sheet in sheets}
+        pits = {support_title(*sheet.support_range): sheet.model.valid_pit() for sheet in sheets}
         draw_calibration(pits, path)
         for logger in trainer.loggers:
             log_picture(logger, path, NAME, step=trainer.global_step)

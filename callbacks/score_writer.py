@@ -13,15 +13,16 @@ from callbacks.files import written_whole
 from callbacks.run_folder import run_folder
 from modules.scores import ScoreSheet
 
-KEYS = ("support", "task", "digest", "of")
+KEYS = ("support", "least_support", "task", "digest", "of")
 """Columns before the scores."""
 
 
 class ScoreWriter(L.Callback):
     """Writes `val_scores.csv` after each validation and `test_scores.csv` after a test, whole or not at all.
 
-    One row for each task and number of support points, `of` the model and, where it was asked, `of` the oracle; the
-    scores are those of `modules.scores.TaskScores`. `galley compare` reads these files. For recipes with `sheets`, such
+    One row for each task and size of support (`support`, and `least_support` where tasks differ: the fewest points that
+    one has), `of` the model and, where it was asked, `of` the oracle; the scores are those of
+    `modules.scores.TaskScores`. `galley compare` reads these files. For recipes with `sheets`, such
     as `recipes.MetaRegression`.
     """
 
@@ -50,9 +51,10 @@ def write_scores(sheets: list[ScoreSheet], path: Path) -> None:
 
 
 def _rows(sheet: ScoreSheet, names: list[str]) -> Iterator[list[Any]]:
+    least, most = sheet.support_range
     for who, scores in (("model", sheet.model), ("oracle", sheet.oracle)):
         if scores is None:
             continue
         columns = [scores.values[name].tolist() for name in names]
         for task, (digest, *values) in enumerate(zip(sheet.digests, *columns, strict=True)):
-            yield [sheet.num_support, task, digest, who, *(f"{value:.9g}" for value in values)]
+            yield [most, least, task, digest, who, *(f"{value:.9g}" for value in values)]

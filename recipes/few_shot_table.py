@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modules.scores import ScoreSheet
+from modules.scores import ScoreSheet, support_title
 
-WIDTH = 22
+WIDTH = 24
 """Of a column of values."""
 
 
@@ -15,7 +15,7 @@ def scores_table(sheets: Sequence[ScoreSheet]) -> str:
     summaries = [sheet.summary() for sheet in sheets]
     names = sorted(name for name in summaries[0] if not name.endswith("_se"))
     first = max(map(len, names))
-    heads = [f"{sheet.num_support} support points" for sheet in sheets]
+    heads = [support_title(*sheet.support_range) for sheet in sheets]
     lines = [f"{len(sheets[0].digests)} tasks".ljust(first) + "".join(head.rjust(WIDTH) for head in heads)]
     lines += [name.ljust(first) + "".join(_cell(values, name).rjust(WIDTH) for values in summaries) for name in names]
     return "\n".join(line.rstrip() for line in lines)

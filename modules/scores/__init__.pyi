@@ -10,6 +10,7 @@ from .draws import published_nll as published_nll
 from .per_task import TaskScores as TaskScores
 from .per_task import task_scores as task_scores
 from .sheet import ScoreSheet as ScoreSheet
+from .sheet import support_title as support_title
 from .sheet import task_digests as task_digests
 from .summaries import Summary as Summary
 from .summaries import paired_differences as paired_differences

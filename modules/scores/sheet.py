@@ -19,19 +19,21 @@ from .summaries import paired_differences, summary
 
 @dataclass
 class ScoreSheet:
-    """Scores of B evaluation tasks with the same number of support points.
+    """Scores of B evaluation tasks whose numbers of support points are drawn alike.
 
     Attributes:
         num_support: Support points of each task; the most, where they differ.
         digests: What each task is, B short hashes: learners are compared on the same tasks only.
         model: Scores of the learner.
         oracle: Scores of the Bayes-optimal predictive; None where nobody knows or asked for it.
+        least_support: Support points of the task that has the fewest; None: all have as many.
     """
 
     num_support: int
     digests: list[str]
     model: TaskScores
     oracle: TaskScores | None = None
+    least_support: int | None = None
 
     @classmethod
     def cat(cls, parts: Sequence[ScoreSheet]) -> ScoreSheet:
@@ -42,7 +44,13 @@ class ScoreSheet:
             digests=[digest for part in parts for digest in part.digests],
             model=TaskScores.cat([part.model for part in parts]),
             oracle=TaskScores.cat(oracles) if len(oracles) == len(parts) else None,
+            least_support=min(part.support_range[0] for part in parts),
         )
+
+    @property
+    def support_range(self) -> tuple[int, int]:
+        """Fewest and most support points of a task."""
+        return (self.num_support if self.least_support is None else self.least_support), self.num_support
 
     @property
     def loss_name(self) -> str:
@@ -59,6 +67,11 @@ class ScoreSheet:
             values["oracle_loss"] = values["loss"] - float(gap.value)
             values |= {"oracle_gap": float(gap.value), "oracle_gap_se": float(gap.error)}
         return values
+
+
+def support_title(least: int, most: int) -> str:
+    """How people read a range of support points: "5 support points", "0 to 10 support points"."""
+    return f"{most} support points" if least == most else f"{least} to {most} support points"
 
 
 def task_digests(tasks: FewShotTasks) -> list[str]:

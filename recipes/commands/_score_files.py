@@ -21,16 +21,18 @@ class Scores:
     """Scores of B tasks by one predictor.
 
     Attributes:
+        least_support: Support points of the task that has the fewest.
         digests: What each task is.
         values: Each float64[B].
     """
 
+    least_support: int
     digests: tuple[str, ...]
     values: dict[str, Tensor]
 
 
 ScoreFile = dict[tuple[int, str], Scores]
-"""By the number of support points and by who predicted: "model" or "oracle"."""
+"""By the (most) support points of a task and by who predicted: "model" or "oracle"."""
 
 
 def read_scores(run: Path, split: str) -> ScoreFile:
@@ -63,4 +65,4 @@ def read_scores(run: Path, split: str) -> ScoreFile:
 
 def _scores(rows: list[dict[str, str]], names: list[str]) -> Scores:
     columns = {name: torch.tensor([float(row[name]) for row in rows], dtype=torch.float64) for name in names}
-    return Scores(tuple(row["digest"] for row in rows), columns)
+    return Scores(int(rows[0]["least_support"]), tuple(row["digest"] for row in rows), columns)

@@ -82,6 +82,8 @@ def _listed(sizes: dict[int, tuple[str, ...]]) -> str:
 
 
 def _table(files: dict[str, ScoreFile], support: int) -> str:
+    from modules.scores import support_title
+
     models = {name: file[support, "model"] for name, file in files.items()}
     oracles = [file[support, "oracle"] for file in files.values() if (support, "oracle") in file]
     rows = {name: _estimates(scores) for name, scores in models.items()}
@@ -92,7 +94,8 @@ def _table(files: dict[str, ScoreFile], support: int) -> str:
     if oracles:
         differences["first - oracle"] = _differences(reference, oracles[0])
     columns = [name for name in COLUMNS if any(name in row for row in rows.values())]
-    title = f"{len(reference.digests)} tasks, {support} support points: mean +- standard error over tasks"
+    size = support_title(reference.least_support, support)
+    title = f"{len(reference.digests)} tasks, {size}: mean +- standard error over tasks"
     paired = f"paired differences (first: {first}; negative is better, but for coverage)"
     return "\n".join([title, *_lines(rows, columns), "", paired, *_lines(differences, columns)])
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modules.contracts import FewShotTasks
-from modules.scores import ScoreSheet, TaskScores, task_digests
+from modules.scores import ScoreSheet, TaskScores, support_title, task_digests
 
 
 def two_tasks() -> FewShotTasks:
@@ -45,7 +45,11 @@ def test_the_gap_is_paired_over_tasks() -> None:
              ScoreSheet(3, ["b", "c"], scores(nll=best[1:] + 0.5), scores(nll=best[1:]))]  # fmt: skip
     sheet = ScoreSheet.cat(parts)
     summary = sheet.summary()
-    assert (sheet.num_support, sheet.digests) == (5, ["a", "b", "c"])
+    assert (sheet.num_support, sheet.support_range, sheet.digests) == (5, (3, 5), ["a", "b", "c"])
+    assert [support_title(*part.support_range) for part in (parts[0], sheet)] == [
+        "5 support points",
+        "3 to 5 support points",
+    ]
     assert summary["loss"] == summary["nll"] == pytest.approx(5.5)
     assert summary["oracle_loss"] == pytest.approx(5.0)
     assert (summary["oracle_gap"], summary["oracle_gap_se"]) == (pytest.approx(0.5), pytest.approx(0.0, abs=1e-6))

@@ -30,7 +30,8 @@ def scores(shift: float, seed: int) -> TaskScores:
 def write_run(folder: Path, shift: float, seed: int, *, oracle: bool = False, tasks: str = "task") -> str:
     digests = [f"{tasks}{number}" for number in range(NUM_TASKS)]
     best = scores(-0.5, 9) if oracle else None
-    write_scores([ScoreSheet(5, digests, scores(shift, seed), best)], folder / "test_scores.csv")
+    sheet = ScoreSheet(5, digests, scores(shift, seed), best, least_support=2)
+    write_scores([sheet], folder / "test_scores.csv")
     return str(folder)
 
 
@@ -46,6 +47,7 @@ def test_means_errors_and_paired_differences(tmp_path: Path, capsys: Capture) ->
     assert main(["compare", first, second]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"{second}: galley fit -c b.yaml\n\n")
+    assert "200 tasks, 2 to 5 support points: mean" in text
     one, two = scores(0.0, 1).values, scores(0.3, 2).values
     expected = [one[name].mean() for name in ("log_loss", "nll", "crps")] + [one["squared_error"].mean().sqrt(), 0.9]
     assert [mean for mean, _ in cells(text, f"{first} ")] == pytest.approx([float(e) for e in expected], abs=1e-4)

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from modules.contracts import FewShotTasks, GaussianMixture
 from modules.scores import ScoreSheet
 from recipes.few_shot_evaluation import Evaluation
+from recipes.few_shot_table import scores_table
 
 
 def score_on(num_devices: int) -> ScoreSheet:
@@ -30,6 +31,7 @@ def score_on(num_devices: int) -> ScoreSheet:
 def test_scores_do_not_depend_on_the_number_of_devices(num_devices: int) -> None:
     one, several = score_on(1), score_on(num_devices)
     assert one.digests == several.digests
+    assert one.support_range == several.support_range == (3, 3)
     assert torch.equal(one.model.pit, several.model.pit)
     for name, value in one.model.values.items():
         assert torch.equal(value, several.model.values[name]), name
@@ -50,3 +52,14 @@ def test_the_oracle_draws_anew_for_each_batch_and_the_same_each_time() -> None:
         evaluation.add(batch, loader=0, place=place, predict=model.predictive, oracle=oracle)
     assert torch.equal(drawn[0], drawn[2])
     assert not torch.isclose(drawn[0], drawn[1]).any()
+
+
+def test_mixed_sizes_of_support_are_told() -> None:
+    model, data = small_model(exact=True), small_data(num_support=[0, 10], num_val_tasks=60)
+    data.setup("validate")
+    evaluation = Evaluation(spacing=None, num_samples=2)
+    for place, batch in enumerate(data.val_dataloader()):
+        evaluation.add(batch, loader=0, place=place, predict=model.predictive)
+    with torch.no_grad():
+        head, *_ = scores_table(evaluation.sheets(num_ranks=1)).splitlines()
+    assert head.split(maxsplit=2)[2] == "0 to 10 support points"
