@@ -89,22 +89,37 @@ class LatentPrior(nn.Module):
 
     def draw(self, x_BMX: Tensor, mask_BM: Tensor, num_samples: int, generator: Generator | None) -> Tensor:
         """Joint draws [S, B, M, J] of the latents at some points."""
-        smooth = draw_smooth(self.kernel(x_BMX, x_BMX), mask_BM, self.latents, num_samples, generator)
-        return self.mean(x_BMX) + smooth
+        process = smooth_process(self.kernel(x_BMX, x_BMX), mask_BM, self.latents)
+        return self.mean(x_BMX) + process.draw(num_samples, generator)
 
 
-def draw_smooth(
-    kernel_BMM: Tensor, mask_BM: Tensor, latents: Coregionalization, num_samples: int, generator: Generator | None
-) -> Tensor:
-    """Joint zero-mean draws [S, B, M, J] with covariance kernel (x) B + I (x) D.
+class SmoothProcess(NamedTuple):
+    """Zero-mean latents of B tasks at M points, with covariance kernel (x) B + I (x) D.
 
-    As sums of smooth and white parts: one Cholesky factor a task, and no eigenvectors, whose gradients would be noisy.
+    Drawn as sums of smooth and white parts: one Cholesky factor a task, and no eigenvectors, whose gradients would be
+    noisy.
+
+    Attributes:
+        factor_BMM: Cholesky factor of the kernel matrix.
+        latents: B and D.
     """
-    factor_BMM = torch.linalg.cholesky(masked_covariance(kernel_BMM, kernel_BMM.new_zeros(()), mask_BM))
-    num_latents, rank = latents.loadings_JK.shape
-    shape = (num_samples, *mask_BM.shape)
-    smooth = factor_BMM @ normal((*shape, rank + num_latents), factor_BMM, generator)
-    return latents.draw(smooth[..., :rank], smooth[..., rank:], normal((*shape, num_latents), factor_BMM, generator))
+
+    factor_BMM: Tensor
+    latents: Coregionalization
+
+    def draw(self, num_samples: int, generator: Generator | None) -> Tensor:
+        """Joint draws [S, B, M, J]."""
+        num_latents, rank = self.latents.loadings_JK.shape
+        shape = (num_samples, *self.factor_BMM.shape[:-1])
+        smooth = self.factor_BMM @ normal((*shape, rank + num_latents), self.factor_BMM, generator)
+        white = normal((*shape, num_latents), self.factor_BMM, generator)
+        return self.latents.draw(smooth[..., :rank], smooth[..., rank:], white)
+
+
+def smooth_process(kernel_BMM: Tensor, mask_BM: Tensor, latents: Coregionalization) -> SmoothProcess:
+    """Factorises the kernel matrix among real points, once for all draws."""
+    covariance_BMM = masked_covariance(kernel_BMM, kernel_BMM.new_zeros(()), mask_BM)
+    return SmoothProcess(torch.linalg.cholesky(covariance_BMM), latents)
 
 
 def normal(shape: tuple[int, ...], like: Tensor, generator: Generator | None) -> Tensor:

@@ -4,6 +4,10 @@ Each task takes its gradient steps by itself, in training as in prediction. (The
 with one step on the points of all tasks pooled, which is not MAML.) A learned noise level gives it the likelihood that
 the original lacks.
 
+The inner step is in closed form, as low-rank updates of the weights (`task_adaptation.py`), instead of torch.func: all
+members and tasks in one call, with no graph inside the step and no weights for each task. The tests hold outputs and
+outer gradients beside `torch.func.grad`, `vmap` and `functional_call`.
+
 Letters: S members, B tasks, N support points, Q query points, X input width, Y target width.
 """
 

@@ -17,7 +17,7 @@ from .coregionalization import Coregionalization, Independent
 from .gaussian_process import masked_covariance
 from .kernels import Kernel
 from .latent_posterior import LabelledPoints, LatentPosterior, LatentSampler, Marginals, WeightedDraws
-from .latent_prior import LatentPrior, draw_smooth, normal
+from .latent_prior import LatentPrior, normal, smooth_process
 from .symmetric_matrices import inverse_and_log_determinant
 
 
@@ -55,7 +55,7 @@ class FreePosterior(LatentPosterior):
         self, prior: LatentPrior, points: LabelledPoints, num_samples: int, generator: Generator | None
     ) -> WeightedDraws:
         mean_BMJ, kernel_BMM = self.moments(points)
-        draws_SBMJ = mean_BMJ + draw_smooth(kernel_BMM, points.mask, self.latents, num_samples, generator)
+        draws_SBMJ = mean_BMJ + smooth_process(kernel_BMM, points.mask, self.latents).draw(num_samples, generator)
         prior_kernel_BMM = prior.kernel(points.x, points.x)
         forms = prior.latents.independent(), self.latents.independent()
         log_prior_SB = _log_density(draws_SBMJ - prior.mean(points.x), prior_kernel_BMM, points.mask, forms[0])
@@ -66,11 +66,12 @@ class FreePosterior(LatentPosterior):
         form = prior.latents.independent()
         regression = prior.regress(support.x, support.mask, query_x, form=form, joint=joint)
         mean_BNJ, kernel_BNN = self.moments(support)
+        own = smooth_process(kernel_BNN, support.mask, self.latents)
         residual_BNJ = mean_BNJ - prior.mean(support.x)
         mean_BQJ = prior.mean(query_x)
 
         def draw(num_samples: int, generator: Generator | None) -> Tensor:
-            support_SBNJ = residual_BNJ + draw_smooth(kernel_BNN, support.mask, self.latents, num_samples, generator)
+            support_SBNJ = residual_BNJ + own.draw(num_samples, generator)
             drawn_SBQJ = regression.draw(form.unmixed(support_SBNJ).mT, num_samples, generator)
             return mean_BQJ + form.mixed(drawn_SBQJ)
 
