@@ -164,13 +164,12 @@ class MetaRegression(L.LightningModule):
             tasks: On the device of the model; the query targets are not looked at.
             generator: Source of everything random, on that device.
         """
-        # Learners that adapt by gradients cannot under the inference mode of an evaluating Trainer.
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.no_grad():
             scaled = self.scaling.tasks(tasks)
             inner = self.learner.predict(
                 scaled.support_x,
                 scaled.support_y,
-                scaled.support_mask.clone(),
+                scaled.support_mask,
                 scaled.query_x,
                 num_samples=self.num_samples,
                 generator=generator,

@@ -9,6 +9,6 @@ from torch import Generator
 
 def generator_of(device: torch.device, *words: int) -> Generator:
     """A generator on `device`, seeded by a hash of non-negative integers: seed, stream, step, rank and the like."""
-    # 31 bits, as some devices take no more than a positive int32 without folding it
+    # 63 bits: a non-negative signed integer; the generator of a CPU uses the lower 32
     seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
     return Generator(device).manual_seed(seed)

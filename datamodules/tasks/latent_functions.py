@@ -19,9 +19,9 @@ from .transforms import Floor, Transform
 class LatentFunction(TaskFamily):
     """y = T(z(x)) with x ~ N(0, I) and J independent latents z_j ~ GP(0, variance * RBF(lengthscale)).
 
-    Lengthscale and variance are those the published code has in the mean: its configured lengthscale 0.5 is a raw value
-    before a softplus, and its variance is drawn anew in each process. Noise-free targets are the default, as there;
-    `Floor(10)` with `noise_sd=1` is its noisy variant.
+    The lengthscale is softplus(0.5), as the published code takes its configured 0.5 for a raw value. Its variance,
+    w^2 + softplus(g) with w, g ~ N(0, 1), is drawn anew in each process; here it is fixed, w^2 at its mean of 1 and
+    softplus at g = 0. Noise-free targets are the default, as there; `Floor(10)` with `noise_sd=1` is its noisy variant.
 
     Args:
         transform: T; None is `Floor()`, 5 floor(z).
