@@ -35,8 +35,9 @@ INITIAL_SIGMA = 0.1
 """In scaled units; from a higher start, peaks of the predictive stay blurred for thousands of steps."""
 VARIANCE_FLOOR = 1e-4
 """Of the observation noise, in scaled units: a density has no bound where targets are discrete."""
-DECODED_AT_ONCE = 2**15
-"""Latent vectors that `predict` holds and decodes together: some 5 MB of hidden layer, which caches hold."""
+DECODED_AT_ONCE = 2**19
+"""Latent vectors that `predict` draws and decodes together. Samples need no loop; their hidden layers need memory (40
+units of 200 x 200 x 1000 of them: 6 GiB each), so they come in chunks of some 80 MiB a layer."""
 
 Network = Callable[[int, int], nn.Module]
 """Builds a network from the widths of its input and output; it works on the last dimension."""
@@ -165,7 +166,7 @@ class Vmgp(FewShotLearner):
         return torch.where(points.mask, logs_SBM, 0.0)
 
     def _decoded(self, draw: LatentSampler, query_x: Tensor, num_samples: int, generator: Generator | None) -> Tensor:
-        """Decoded draws [S, B, Q, Y], some samples at a time, so that no more than these are held."""
+        """Decoded draws [S, B, Q, Y], a chunk of samples at a time, so that no more than its latents are held."""
         at_once = max(1, DECODED_AT_ONCE // max(1, query_x.shape[:2].numel()))
         decoded_SBQY = query_x.new_empty(num_samples, *query_x.shape[:2], self.output_dim)
         for chunk in decoded_SBQY.split(at_once):  # small results kept between large buffers would scatter the heap
