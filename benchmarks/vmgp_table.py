@@ -118,12 +118,8 @@ def fill_cell(cell: Cell, folder: Path) -> None:
     else:
         trainer(cell.steps).fit(model, datamodule=data)
     seconds = time.perf_counter() - start
-    sheet = score(model, data, _oracle_of(data) if cell.learner == ORACLE else None)
+    sheet = score(model, data, data.oracle_prediction if cell.learner == ORACLE else None)
     write_cell(cell.path(folder), Filled(sheet, seconds, _versions()))
-
-
-def _oracle_of(data: Any) -> Callable[..., Predictive]:
-    return lambda tasks, _generator: data.oracle_prediction(tasks)
 
 
 def trainer(steps: int) -> L.Trainer:

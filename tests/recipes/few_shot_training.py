@@ -35,7 +35,7 @@ def oracle(tasks: str, *options: str, num_test_tasks: int = 1000) -> ScoreSheet:
     files = ["yaml/vmgp/floor.yaml", f"yaml/vmgp/_tasks/{tasks}.yaml"]
     model, data = load(files, f"--data.init_args.num_test_tasks={num_test_tasks}", *options)
     data.setup("test")
-    return score(model, data, lambda tasks, _generator: data.oracle_prediction(tasks))
+    return score(model, data, data.oracle_prediction)
 
 
 def gain(ours: ScoreSheet, theirs: ScoreSheet, name: str) -> tuple[float, float]:
