@@ -75,8 +75,11 @@ def test_reason_of_exit_code_143_lightning_21623() -> None:
 
 
 def test_reason_of_config_schema_subclasses() -> None:
-    """The schema still trips over `type.__subclasses__`; when it does not, `ConfigSchema.subclass_def` can go."""
-    with pytest.raises(TypeError, match="__subclasses__"):
+    """The schema still trips over a class; when it does not, `ConfigSchema.subclass_def` can go.
+
+    Which one it meets first depends on what is imported: `type.__subclasses__`, or a class that no path leads to.
+    """
+    with pytest.raises((TypeError, AttributeError), match="__subclasses__|has no attribute"):
         _parser().get_completion_script("jsonschema")
 
 
