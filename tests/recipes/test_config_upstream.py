@@ -79,7 +79,7 @@ def test_reason_of_config_schema_subclasses() -> None:
 
     Which one it meets first depends on what is imported: `type.__subclasses__`, or a class that no path leads to.
     """
-    with pytest.raises((TypeError, AttributeError), match="__subclasses__|has no attribute"):
+    with pytest.raises((TypeError, AttributeError), match=r"__subclasses__|has no attribute"):
         _parser().get_completion_script("jsonschema")
 
 
