@@ -61,7 +61,7 @@ paired: means over seeds, then the mean and standard error over test tasks.
 - 90 % coverage: share of targets in the central 90 % interval.
 - calibration error: root mean square over 20 levels of the empirical less the nominal frequency.
 - KS of PIT: largest distance of the probability integral transforms from the uniform distribution.
-- ms a step: on one core, with the drawing of the tasks.
+- ms a step: with the drawing of the tasks, on one core; other work shared the machine, so take it as an upper bound.
 
 ![Loss and CRPS of each learner and seed; the dashed line is the oracle](vmgp_table.png)"""
 Environment = dict[str, list[Filled]]
