@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REFERENCE = "deep_kernel_gp"
-"""The learner that paired differences are taken to: the strongest Gaussian one."""
+"""The learner that paired differences are taken to: one Gaussian at each query, whatever the tasks are."""
 LOSSES = {"log_loss": "log-loss", "nll": "NLL"}
 PANELS_A_ROW = 3
 HEAD = (

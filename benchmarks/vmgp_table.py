@@ -3,8 +3,8 @@
     make vmgp-table                                                            # the core grid, hours on two cores
     python -m benchmarks.vmgp_table --tasks floor sign --learners vmgp_sites deep_kernel_gp --seeds 2 --steps 300
 
-A cell (learner, environment, seed) is what `galley fit -c yaml/vmgp/floor.yaml -c yaml/vmgp/_tasks/NAME.yaml -c
-yaml/vmgp/_learner/NAME.yaml` trains, without its callbacks. It is a file of its own below `--folder`, written when it
+A cell (learner, environment, seed) is what `galley fit -c yaml/vmgp/floor.yaml -c yaml/vmgp/_learner/NAME.yaml -c
+yaml/vmgp/_tasks/NAME.yaml` trains, without its callbacks. It is a file of its own below `--folder`, written when it
 is done: the command goes on where it stopped, and any overlay by name makes a cell on demand. The page is written anew
 each time.
 """
