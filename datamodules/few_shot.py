@@ -225,7 +225,7 @@ class FewShotData(L.LightningDataModule):
             if state[name] != value:
                 raise ValueError(
                     f"the run was made with {name}={state[name]}, now it is {value}: its tasks cannot go on from here; "
-                    "restore the old value, or start a new run with init_from"
+                    "restore the old value, or start a new run"
                 )
         self._position = state["position"]
 
