@@ -80,6 +80,11 @@ class Coregionalization(nn.Module):
         """Diagonal of D."""
         return F.softplus(self.raw_noise_J) + NOISE_FLOOR
 
+    @property
+    def smooth_JJ(self) -> Tensor:
+        """B."""
+        return self.loadings_JK @ self.loadings_JK.T + torch.diag(self.v_J)
+
     def independent(self) -> Independent:
         """The same covariance as independent processes."""
         scale_J, noise_J = self.v_J, self.noise_J

@@ -44,15 +44,15 @@ class Marginals(NamedTuple):
 
 
 class WeightedDraws(NamedTuple):
-    """Joint draws of q and what importance sampling must know of them.
+    """Draws of q and what importance sampling must know of them.
 
     Attributes:
         latents_SBMJ: The draws.
-        log_ratio_SB: log p(Z) - log q(Z) of each.
+        log_ratio: log p - log q of each: [S, B] for joint draws, [S, B, M] for points by themselves.
     """
 
     latents_SBMJ: Tensor
-    log_ratio_SB: Tensor
+    log_ratio: Tensor
 
 
 class LatentPosterior(nn.Module, ABC):
@@ -66,7 +66,21 @@ class LatentPosterior(nn.Module, ABC):
     def weighted_draws(
         self, prior: LatentPrior, points: LabelledPoints, num_samples: int, generator: Generator | None
     ) -> WeightedDraws:
-        """Joint draws at the points themselves, for importance-weighted bounds."""
+        """Joint draws of q at the points themselves, weighed by p(Z) / q(Z)."""
+
+    @abstractmethod
+    def weighted_query_draws(
+        self,
+        prior: LatentPrior,
+        support: LabelledPoints,
+        queries: LabelledPoints,
+        num_samples: int,
+        generator: Generator | None,
+    ) -> WeightedDraws:
+        """Draws at each query by itself, from a q that sees its label, weighed by p(z* | support) / q(z*).
+
+        p(z* | support) is what `at_queries` draws from.
+        """
 
     @abstractmethod
     def at_queries(self, prior: LatentPrior, support: LabelledPoints, query_x: Tensor, *, joint: bool) -> LatentSampler:

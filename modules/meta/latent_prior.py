@@ -26,9 +26,13 @@ class Regression(NamedTuple):
     gain_BJNQ: Tensor
     spread: Tensor
 
+    def mean(self, values_BJN: Tensor) -> Tensor:
+        """Means of z', [B, Q, J], given `values_BJN`, or those of S sets [S, B, J, N] of them."""
+        return (values_BJN[..., None, :] @ self.gain_BJNQ)[..., 0, :].mT
+
     def draw(self, values_BJN: Tensor, num_samples: int, generator: Generator | None) -> Tensor:
         """Draws of z', [S, B, Q, J], given `values_BJN`, or S sets [S, B, J, N] of them."""
-        mean = (values_BJN[..., None, :] @ self.gain_BJNQ)[..., 0, :].mT
+        mean = self.mean(values_BJN)
         num_tasks, num_latents, _, num_queries = self.gain_BJNQ.shape
         if self.spread.ndim == 3:
             shape = (num_samples, num_tasks, num_queries, num_latents)

@@ -17,7 +17,7 @@ from .coregionalization import Coregionalization, Independent
 from .gaussian_process import masked_covariance
 from .kernels import Kernel
 from .latent_posterior import LabelledPoints, LatentPosterior, LatentSampler, Marginals, WeightedDraws
-from .latent_prior import LatentPrior, normal, smooth_process
+from .latent_prior import LatentPrior, Regression, normal, smooth_process
 from .symmetric_matrices import inverse_and_log_determinant
 
 
@@ -43,11 +43,7 @@ class FreePosterior(LatentPosterior):
         )
 
         def draw(num_samples: int, generator: Generator | None) -> Tensor:
-            rank = self.latents.loadings_JK.shape[1]
-            shape = (num_samples, *mean_BMJ.shape[:-1])
-            common = normal((*shape, rank), mean_BMJ, generator)  # R_q has a unit diagonal
-            own, white = (normal((*shape, mean_BMJ.shape[-1]), mean_BMJ, generator) for _ in range(2))
-            return mean_BMJ + self.latents.draw(common, own, white)
+            return self._draw_each(mean_BMJ, num_samples, generator)
 
         return Marginals(draw, divergence_B)
 
@@ -61,6 +57,28 @@ class FreePosterior(LatentPosterior):
         log_prior_SB = _log_density(draws_SBMJ - prior.mean(points.x), prior_kernel_BMM, points.mask, forms[0])
         log_posterior_SB = _log_density(draws_SBMJ - mean_BMJ, kernel_BMM, points.mask, forms[1])
         return WeightedDraws(draws_SBMJ, log_prior_SB - log_posterior_SB)
+
+    def weighted_query_draws(
+        self,
+        prior: LatentPrior,
+        support: LabelledPoints,
+        queries: LabelledPoints,
+        num_samples: int,
+        generator: Generator | None,
+    ) -> WeightedDraws:
+        """A point's q depends on no other point, so it is q of the query alone."""
+        form = prior.latents.independent()
+        known = prior.regress(support.x, support.mask, queries.x, form=form)
+        mean_BNJ, kernel_BNN = self.moments(support)
+        smooth_BNN = masked_covariance(kernel_BNN, kernel_BNN.new_zeros(()), support.mask)
+        covariance_BQJJ = _predictive_covariance(known, smooth_BNN, self.latents, form)
+        predicted_BQJ = known.mean(form.unmixed(mean_BNJ - prior.mean(support.x)).mT)
+        own_BQJ, _ = self.moments(queries)
+        draws_SBQJ = self._draw_each(own_BQJ, num_samples, generator)
+        residual_SBQJ = form.unmixed(draws_SBQJ - prior.mean(queries.x)) - predicted_BQJ
+        log_prior_SBQ = _log_normal(residual_SBQJ, covariance_BQJJ) - form.log_determinant
+        log_posterior_SBQ = _log_normal(draws_SBQJ - own_BQJ, self.latents.smooth_JJ + torch.diag(self.latents.noise_J))
+        return WeightedDraws(draws_SBQJ, log_prior_SBQ - log_posterior_SBQ)
 
     def at_queries(self, prior: LatentPrior, support: LabelledPoints, query_x: Tensor, *, joint: bool) -> LatentSampler:
         form = prior.latents.independent()
@@ -76,6 +94,13 @@ class FreePosterior(LatentPosterior):
             return mean_BQJ + form.mixed(drawn_SBQJ)
 
         return draw
+
+    def _draw_each(self, mean_BMJ: Tensor, num_samples: int, generator: Generator | None) -> Tensor:
+        """Draws [S, B, M, J] of each point by itself; R_q has a unit diagonal."""
+        shape = (num_samples, *mean_BMJ.shape[:-1])
+        common = normal((*shape, self.latents.loadings_JK.shape[1]), mean_BMJ, generator)
+        own, white = (normal((*shape, mean_BMJ.shape[-1]), mean_BMJ, generator) for _ in range(2))
+        return mean_BMJ + self.latents.draw(common, own, white)
 
     def moments(self, points: LabelledPoints) -> tuple[Tensor, Tensor]:
         """Means mu [B, M, J] and the kernel matrix R_q [B, M, M]."""
@@ -118,6 +143,23 @@ def free_divergence(
     trace_BJ = (inverse_ABJMM[0] * seen_BJMM).sum(dim=(-2, -1)) - mask.shape[1]  # filler adds 1 each
     terms_BJ = trace_BJ + (residual_BJM * pulled_BJM).sum(dim=-1) + log_determinant_ABJ[0] - log_determinant_ABJ[1]
     return 0.5 * terms_BJ.sum(dim=-1) + log_volume_B
+
+
+def _predictive_covariance(
+    known: Regression, kernel_BNN: Tensor, latents: Coregionalization, form: Independent
+) -> Tensor:
+    """Covariance [B, Q, J, J] of z' at each query when the support's latents follow q."""
+    gain_BQJN = known.gain_BJNQ.permute(0, 3, 1, 2)
+    smooth_BQJJ = gain_BQJN @ kernel_BNN[:, None] @ gain_BQJN.mT * form.unmixed(form.unmixed(latents.smooth_JJ).mT)
+    white_BQJJ = gain_BQJN @ gain_BQJN.mT * form.unmixed(form.unmixed(torch.diag(latents.noise_J)).mT)
+    return smooth_BQJJ + white_BQJJ + torch.diag_embed(known.spread.mT.square())
+
+
+def _log_normal(residual: Tensor, covariance: Tensor) -> Tensor:
+    """log N(residual; 0, covariance) on the last dimension."""
+    inverse, log_determinant = inverse_and_log_determinant(covariance)
+    quadratic = (residual * (inverse @ residual[..., None])[..., 0]).sum(dim=-1)
+    return -0.5 * (quadratic + log_determinant + residual.shape[-1] * math.log(2 * math.pi))
 
 
 def _blocks(kernel_BMM: Tensor, scale_J: Tensor, noise_J: Tensor, mask_B1M: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from .gaussian_process import masked_covariance
 from .latent_posterior import LabelledPoints, LatentPosterior, LatentSampler, Marginals, WeightedDraws
-from .latent_prior import LatentPrior, normal
+from .latent_prior import LatentPrior, Regression, normal
 from .symmetric_matrices import inverse_and_log_determinant
 
 SITE_VARIANCES = (1e-4, 1e2)
@@ -70,6 +70,25 @@ class GaussianSites(LatentPosterior):
     ) -> WeightedDraws:
         label_BJM, variance_BJM = self.sites(points)
         return weighted_site_draws(prior, points.x, points.mask, label_BJM, variance_BJM, num_samples, generator)
+
+    def weighted_query_draws(
+        self,
+        prior: LatentPrior,
+        support: LabelledPoints,
+        queries: LabelledPoints,
+        num_samples: int,
+        generator: Generator | None,
+    ) -> WeightedDraws:
+        """The support and the query's own site together make q; p / q is that site's mean under p, over the site."""
+        residual_BJN, known = _regression(prior, support.x, support.mask, *self.sites(support), queries.x, joint=False)
+        mean_BQJ, variance_BQJ = prior.mean(queries.x) + known.mean(residual_BJN), known.spread.mT.square()
+        site_BQJ, r_BQJ = (value.mT for value in self.sites(queries))
+        missed_BQJ, total_BQJ = site_BQJ - mean_BQJ, variance_BQJ + r_BQJ
+        noise_SBQJ = normal((num_samples, *mean_BQJ.shape), mean_BQJ, generator)
+        # site - draw, of variance r v / (r + v); small for small r, with all its digits
+        pull_SBQJ = missed_BQJ * (r_BQJ / total_BQJ) - (r_BQJ * variance_BQJ / total_BQJ).sqrt() * noise_SBQJ
+        logs_SBQJ = (r_BQJ / total_BQJ).log() + pull_SBQJ.square() / r_BQJ - missed_BQJ.square() / total_BQJ
+        return WeightedDraws(site_BQJ - pull_SBQJ, 0.5 * logs_SBQJ.sum(dim=-1))
 
     def at_queries(self, prior: LatentPrior, support: LabelledPoints, query_x: Tensor, *, joint: bool) -> LatentSampler:
         label_BJN, variance_BJN = self.sites(support)
@@ -145,12 +164,26 @@ def site_predictive(
     joint: bool,
 ) -> LatentSampler:
     """The latents at the queries in closed form: Gaussian process regression on the pseudo-labels."""
-    form = prior.latents.independent()
-    regression = prior.regress(support_x, support_mask, query_x, form=form, site_variance_BJN=variance_BJN, joint=joint)
-    residual_BJN = label_BJN - prior.mean(support_x).mT
+    residual_BJN, known = _regression(prior, support_x, support_mask, label_BJN, variance_BJN, query_x, joint=joint)
     mean_BQJ = prior.mean(query_x)
 
     def draw(num_samples: int, generator: Generator | None) -> Tensor:
-        return mean_BQJ + regression.draw(residual_BJN, num_samples, generator)
+        return mean_BQJ + known.draw(residual_BJN, num_samples, generator)
 
     return draw
+
+
+def _regression(
+    prior: LatentPrior,
+    support_x: Tensor,
+    support_mask: Tensor,
+    label_BJN: Tensor,
+    variance_BJN: Tensor,
+    query_x: Tensor,
+    *,
+    joint: bool,
+) -> tuple[Tensor, Regression]:
+    """Pseudo-labels less their prior mean, and how the queries follow from them."""
+    form = prior.latents.independent()
+    known = prior.regress(support_x, support_mask, query_x, form=form, site_variance_BJN=variance_BJN, joint=joint)
+    return label_BJN - prior.mean(support_x).mT, known

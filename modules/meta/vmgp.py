@@ -66,9 +66,9 @@ class Vmgp(FewShotLearner):
         mean: Builds the prior mean [.., X] -> [.., J] of the latents; None: learned constants.
         decoder: Builds the decoder [.., J] -> [.., Y]; None: two hidden layers of 40.
         encoder: Builds the network of q from points [.., X + Y]; None: two hidden layers of 40.
-        objective: "elbo" of all points; "iwae": its importance-weighted form; "query": log-likelihood of the queries
+        objective: "elbo" of all points; "iwae": its importance-weighted form; "query": log-likelihood of each query
             given the support.
-        num_draws: Draws of the latents in a training step; None: 8 for "elbo", 20 for the others.
+        num_draws: Draws of the latents in a training step; None: 20 for "iwae", 8 for the others.
 
     Raises:
         ValueError: Options that do not fit together, or out of range.
@@ -92,7 +92,7 @@ class Vmgp(FewShotLearner):
     ) -> None:
         super().__init__(input_dim, output_dim)
         if num_draws is None:
-            num_draws = 8 if objective == "elbo" else 20
+            num_draws = 20 if objective == "iwae" else 8
         check_choice("objective", objective, get_args(ObjectiveKind))
         check_at_least_one(latent_dim=latent_dim, num_draws=num_draws)
         _check_posterior(posterior, covariance)

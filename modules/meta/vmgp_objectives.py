@@ -41,7 +41,7 @@ def negative_importance_bound(
 ) -> Tensor:
     """-log 1/S sum_s p(Y | Z_s) p(Z_s) / q(Z_s), [B] (IWAE, arXiv:1509.00519): tighter than the ELBO for S > 1."""
     draws = posterior.weighted_draws(prior, points, num_draws, generator)
-    logs_SB = likelihood(draws.latents_SBMJ, points).sum(dim=-1) + draws.log_ratio_SB
+    logs_SB = likelihood(draws.latents_SBMJ, points).sum(dim=-1) + draws.log_ratio
     return math.log(num_draws) - logs_SB.logsumexp(dim=0)
 
 
@@ -54,10 +54,11 @@ def negative_query_likelihood(
     num_draws: int,
     generator: Generator | None,
 ) -> Tensor:
-    """-log 1/S sum_s prod_q p(y_q | z_q^s), [B], with joint draws of the latents given the support.
+    """-sum_q log 1/S sum_s p(y_q | z_q^s) p(z_q^s | support) / q(z_q^s), [B]: each query's predictive density.
 
-    Trains q as it is used: on the support alone.
+    Trains q as it is used, on the support alone. The draws come from a q that also sees the query's label: draws from
+    p(z_q | support) would rarely hit a peak of a sharp likelihood, and the log of a mean of few would punish sharpness.
     """
-    draw = posterior.at_queries(prior, support, queries.x, joint=True)
-    logs_SB = likelihood(draw(num_draws, generator), queries).sum(dim=-1)
-    return math.log(num_draws) - torch.logsumexp(logs_SB, dim=0)
+    draws = posterior.weighted_query_draws(prior, support, queries, num_draws, generator)
+    logs_SBQ = likelihood(draws.latents_SBMJ, queries) + draws.log_ratio
+    return torch.where(queries.mask, math.log(num_draws) - logs_SBQ.logsumexp(dim=0), 0.0).sum(dim=-1)
