@@ -1,7 +1,7 @@
 """The few-shot results table: trains learners on environments with several seeds, scores all on the same test tasks.
 
     make vmgp-table                                                            # the core grid, hours on two cores
-    python -m benchmarks.vmgp_table --tasks floor sign --learners vmgp_sites deep_kernel_gp --seeds 2 --steps 300
+    python -m benchmarks.vmgp_table --tasks floor sign --learners vmgp deep_kernel_gp --seeds 2 --steps 300
 
 A cell (learner, environment, seed) is what `galley fit -c yaml/vmgp/floor.yaml -c yaml/vmgp/_learner/NAME.yaml -c
 yaml/vmgp/_tasks/NAME.yaml` trains, without its callbacks. It is a file of its own below `--folder`, written when it
@@ -35,6 +35,7 @@ from recipes import load
 from recipes.few_shot_evaluation import Evaluation
 
 LEARNERS = (
+    "vmgp",
     "vmgp_sites",
     "vmgp_free",
     "deep_kernel_gp",
@@ -44,7 +45,7 @@ LEARNERS = (
     "output_flow_gp",
 )
 TASKS = ("identity", "floor", "sign", "absolute", "sinusoid", "steps")
-OF_THE_RECIPE = "vmgp_sites"
+OF_THE_RECIPE = "vmgp"
 """The learner that `floor.yaml` has without an overlay."""
 YAML = Path(__file__).parents[1] / "yaml" / "vmgp"
 

@@ -18,7 +18,7 @@ def trained(
     Args:
         tasks: An overlay in yaml/vmgp/_tasks.
         options: Of the configuration.
-        learner: An overlay in yaml/vmgp/_learner; None: VMGP with sites.
+        learner: An overlay in yaml/vmgp/_learner; None: the demo's VMGP.
         steps: Of training.
         num_test_tasks: Tasks to score.
     """
