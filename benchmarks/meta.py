@@ -90,6 +90,7 @@ CONTENDERS: dict[str, Callable[[], KroneckerMultitask | Networks | Vmgp]] = {
     "Vmgp, published model": lambda: Vmgp(posterior="free", covariance="kronecker", sigma=0.0707),
     "Vmgp, free posterior": lambda: Vmgp(posterior="free"),
     "Vmgp, sites": Vmgp,
+    "Vmgp, sites, likelihood of the queries": lambda: Vmgp(objective="query"),
     "the networks alone": Networks,
 }
 

@@ -79,7 +79,7 @@ class GaussianSites(LatentPosterior):
         num_samples: int,
         generator: Generator | None,
     ) -> WeightedDraws:
-        """The support and the query's own site together make q; p / q is that site's mean under p, over the site."""
+        """q is p(z* | support) times the query's own site, so p / q is that site's mean under p, over its value."""
         residual_BJN, known = _regression(prior, support.x, support.mask, *self.sites(support), queries.x, joint=False)
         mean_BQJ, variance_BQJ = prior.mean(queries.x) + known.mean(residual_BJN), known.spread.mT.square()
         site_BQJ, r_BQJ = (value.mT for value in self.sites(queries))

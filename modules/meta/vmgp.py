@@ -35,9 +35,10 @@ INITIAL_SIGMA = 0.1
 """In scaled units; from a higher start, peaks of the predictive stay blurred for thousands of steps."""
 VARIANCE_FLOOR = 1e-4
 """Of the observation noise, in scaled units: a density has no bound where targets are discrete."""
-DECODED_AT_ONCE = 2**19
+DECODED_AT_ONCE = 2**15
 """Latent vectors that `predict` draws and decodes together. Samples need no loop; their hidden layers need memory (40
-units of 200 x 200 x 1000 of them: 6 GiB each), so they come in chunks of some 80 MiB a layer."""
+units of 200 x 200 x 1000 of them: 6 GiB each), so they come in chunks of some 5 MiB a layer, which stay in the cache
+and which the allocator hands out again without asking the system for fresh pages."""
 
 Network = Callable[[int, int], nn.Module]
 """Builds a network from the widths of its input and output; it works on the last dimension."""
