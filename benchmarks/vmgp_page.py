@@ -41,11 +41,11 @@ INTRODUCTION = """\
 # VMGP and its rivals: results
 
 Each learner was trained for {steps} steps as `yaml/vmgp/floor.yaml` says (50 fresh tasks a step, 5 support and 5 query
-points) with one overlay for the learner and one for the tasks, and scored on the same test tasks as all others. The predictives
-of VMGP, which are sampled, are scored with 4000 draws, oracles and what others draw for CRPS and energy with at least
-1000. `vmgp` is the recipe as it stands (one latent, trained on the likelihood of the queries); `vmgp_sites` and
-`vmgp_free` have ten latents and the ELBO, as published. `make vmgp-table` makes this page; `python -m
-benchmarks.vmgp_table --help` tells how to fill other cells.
+points) with one overlay for the learner and one for the tasks, and scored on the same test tasks as all others.
+`vmgp` is the recipe as it stands (one latent, trained on the likelihood of the queries); `vmgp_sites` and `vmgp_free`
+have ten latents and the ELBO, as published. Their predictives, which are sampled, are scored with 4000 draws; oracles,
+and what others draw for CRPS and energy, with at least 1000. `make vmgp-table` makes this page;
+`python -m benchmarks.vmgp_table --help` tells how to fill other cells.
 
 Tuning: the learning rate of each learner is the best of 1e-3, 3e-3 and 1e-2 by log-loss on the validation tasks of
 floor (one seed); nothing was tuned on the other environments. VMGP had more tries than its rivals, all on floor: about
