@@ -42,6 +42,27 @@ class SitePosterior(NamedTuple):
     log_evidence_B: Tensor
 
 
+class SitePredictive(NamedTuple):
+    """The latents at the queries, given the sites of the support.
+
+    Attributes:
+        prior_mean_BQJ: What they would be without support.
+        residual_BJN: Pseudo-labels less their prior mean.
+        regression: How the queries follow from those.
+    """
+
+    prior_mean_BQJ: Tensor
+    residual_BJN: Tensor
+    regression: Regression
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Means and variances [B, Q, J] of each query by itself."""
+        return self.prior_mean_BQJ + self.regression.mean(self.residual_BJN), self.regression.spread.mT.square()
+
+    def draw(self, num_samples: int, generator: Generator | None) -> Tensor:
+        return self.prior_mean_BQJ + self.regression.draw(self.residual_BJN, num_samples, generator)
+
+
 class GaussianSites(LatentPosterior):
     """Gaussian sites of independent latents, exact for a linear decoder w z + b of one latent.
 
@@ -80,8 +101,8 @@ class GaussianSites(LatentPosterior):
         generator: Generator | None,
     ) -> WeightedDraws:
         """q is p(z* | support) times the query's own site, so p / q is that site's mean under p, over its value."""
-        residual_BJN, known = _regression(prior, support.x, support.mask, *self.sites(support), queries.x, joint=False)
-        mean_BQJ, variance_BQJ = prior.mean(queries.x) + known.mean(residual_BJN), known.spread.mT.square()
+        known = site_predictive(prior, support.x, support.mask, *self.sites(support), queries.x, joint=False)
+        mean_BQJ, variance_BQJ = known.moments()
         site_BQJ, r_BQJ = (value.mT for value in self.sites(queries))
         missed_BQJ, total_BQJ = site_BQJ - mean_BQJ, variance_BQJ + r_BQJ
         noise_SBQJ = normal((num_samples, *mean_BQJ.shape), mean_BQJ, generator)
@@ -91,8 +112,7 @@ class GaussianSites(LatentPosterior):
         return WeightedDraws(site_BQJ - pull_SBQJ, 0.5 * logs_SBQJ.sum(dim=-1))
 
     def at_queries(self, prior: LatentPrior, support: LabelledPoints, query_x: Tensor, *, joint: bool) -> LatentSampler:
-        label_BJN, variance_BJN = self.sites(support)
-        return site_predictive(prior, support.x, support.mask, label_BJN, variance_BJN, query_x, joint=joint)
+        return site_predictive(prior, support.x, support.mask, *self.sites(support), query_x, joint=joint).draw
 
     def sites(self, points: LabelledPoints) -> tuple[Tensor, Tensor]:
         """Pseudo-labels a and their variances r, both [B, J, M]."""
@@ -162,28 +182,8 @@ def site_predictive(
     query_x: Tensor,
     *,
     joint: bool,
-) -> LatentSampler:
+) -> SitePredictive:
     """The latents at the queries in closed form: Gaussian process regression on the pseudo-labels."""
-    residual_BJN, known = _regression(prior, support_x, support_mask, label_BJN, variance_BJN, query_x, joint=joint)
-    mean_BQJ = prior.mean(query_x)
-
-    def draw(num_samples: int, generator: Generator | None) -> Tensor:
-        return mean_BQJ + known.draw(residual_BJN, num_samples, generator)
-
-    return draw
-
-
-def _regression(
-    prior: LatentPrior,
-    support_x: Tensor,
-    support_mask: Tensor,
-    label_BJN: Tensor,
-    variance_BJN: Tensor,
-    query_x: Tensor,
-    *,
-    joint: bool,
-) -> tuple[Tensor, Regression]:
-    """Pseudo-labels less their prior mean, and how the queries follow from them."""
     form = prior.latents.independent()
-    known = prior.regress(support_x, support_mask, query_x, form=form, site_variance_BJN=variance_BJN, joint=joint)
-    return label_BJN - prior.mean(support_x).mT, known
+    regression = prior.regress(support_x, support_mask, query_x, form=form, site_variance_BJN=variance_BJN, joint=joint)
+    return SitePredictive(prior.mean(query_x), label_BJN - prior.mean(support_x).mT, regression)

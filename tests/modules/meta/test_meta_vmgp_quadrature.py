@@ -79,8 +79,8 @@ def best_sites(model: Vmgp, y_M: Tensor, start_M: Tensor) -> tuple[Tensor, Tenso
 def predicted(model: Vmgp, sites: tuple[Tensor, Tensor]) -> Tensor:
     """Draws [S] of the decoded query."""
     with torch.no_grad():
-        draw = site_predictive(model.prior, X, MASK, *sites, QUERY, joint=False)
-        return model.decoder(draw(20_000, torch.Generator().manual_seed(1)))[:, 0, 0, 0]
+        answer = site_predictive(model.prior, X, MASK, *sites, QUERY, joint=False)
+        return model.decoder(answer.draw(20_000, torch.Generator().manual_seed(1)))[:, 0, 0, 0]
 
 
 def crps(draws_S: Tensor, y: Tensor) -> Tensor:
