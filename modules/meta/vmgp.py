@@ -23,7 +23,7 @@ from modules.contracts import FewShotLearner, FewShotTasks, GaussianMixture
 
 from .coregionalization import Coregionalization
 from .kernels import DeepKernel, KernelBuilder, Rbf, inverse_softplus
-from .latent_posterior import LabelledPoints, LatentPosterior, LatentSampler
+from .latent_posterior import LabelledPoints, LatentPosterior
 from .latent_prior import LatentPrior
 from .networks import Constant, MultilayerPerceptron
 from .posterior_free import FreePosterior
@@ -35,10 +35,10 @@ INITIAL_SIGMA = 0.1
 """In scaled units; from a higher start, peaks of the predictive stay blurred for thousands of steps."""
 VARIANCE_FLOOR = 1e-4
 """Of the observation noise, in scaled units: a density has no bound where targets are discrete."""
-DECODED_AT_ONCE = 2**15
+DECODED_AT_ONCE = 2**12
 """Latent vectors that `predict` draws and decodes together. Samples need no loop; their hidden layers need memory (40
-units of 200 x 200 x 1000 of them: 6 GiB each), so they come in chunks of some 5 MiB a layer, which stay in the cache
-and which the allocator hands out again without asking the system for fresh pages."""
+units of 200 x 200 x 1000 of them: 6 GiB each), so they come in chunks of 640 KiB a layer: from 5 MiB on, the
+allocator hands them back to the system and asks for them again, which can take twice as long as the arithmetic."""
 
 Network = Callable[[int, int], nn.Module]
 """Builds a network from the widths of its input and output; it works on the last dimension."""
@@ -147,17 +147,15 @@ class Vmgp(FewShotLearner):
         support = LabelledPoints(support_x, support_y, support_mask)
         variance_Y = self.variance_Y.clone()
 
-        def mixture(draw: LatentSampler) -> GaussianMixture:
-            means_SBQY = self._decoded(draw, query_x, num_samples, generator)
-            return GaussianMixture(means_SBQY, variance_Y, sampled=True)
+        @torch.no_grad()
+        def means(joint: bool) -> Tensor:
+            return self._decoded(support, query_x, num_samples, generator, joint=joint)
 
         @cache
-        @torch.no_grad()
         def joint() -> GaussianMixture:
-            return mixture(self.posterior.at_queries(self.prior, support, query_x, joint=True))
+            return GaussianMixture(means(joint=True), variance_Y, sampled=True)
 
-        marginal = mixture(self.posterior.at_queries(self.prior, support, query_x, joint=False))
-        return GaussianMixture(marginal.means_SBQY, variance_Y, sampled=True, joint=joint)
+        return GaussianMixture(means(joint=False), variance_Y, sampled=True, joint=joint)
 
     def log_likelihood(self, latents_SBMJ: Tensor, points: LabelledPoints) -> Tensor:
         """log N(y; decoder(z), sigma^2) of each point, [S, B, M]; 0 for filler."""
@@ -166,12 +164,19 @@ class Vmgp(FewShotLearner):
         logs_SBM = -0.5 * (squares_SBMY + (2 * math.pi * variance_Y).log()).sum(dim=-1)
         return torch.where(points.mask, logs_SBM, 0.0)
 
-    def _decoded(self, draw: LatentSampler, query_x: Tensor, num_samples: int, generator: Generator | None) -> Tensor:
-        """Decoded draws [S, B, Q, Y], a chunk of samples at a time, so that no more than its latents are held."""
-        at_once = max(1, DECODED_AT_ONCE // max(1, query_x.shape[:2].numel()))
-        decoded_SBQY = query_x.new_empty(num_samples, *query_x.shape[:2], self.output_dim)
-        for chunk in decoded_SBQY.split(at_once):  # small results kept between large buffers would scatter the heap
-            chunk.copy_(self.decoder(draw(len(chunk), generator)))
+    def _decoded(
+        self, support: LabelledPoints, query_x: Tensor, num_samples: int, generator: Generator | None, *, joint: bool
+    ) -> Tensor:
+        """Decoded draws [S, B, Q, Y], some tasks and samples at a time, so that no more than their latents are held."""
+        num_tasks, num_queries = query_x.shape[:2]
+        decoded_SBQY = query_x.new_empty(num_samples, num_tasks, num_queries, self.output_dim)
+        tasks_at_once = max(1, DECODED_AT_ONCE // max(1, num_queries))
+        parts = (tensor.split(tasks_at_once) for tensor in (*support, query_x))
+        for *known, x, decoded in zip(*parts, decoded_SBQY.split(tasks_at_once, dim=1), strict=True):
+            draw = self.posterior.at_queries(self.prior, LabelledPoints(*known), x, joint=joint)
+            samples_at_once = max(1, DECODED_AT_ONCE // max(1, x.shape[:2].numel()))
+            for chunk in decoded.split(samples_at_once):
+                chunk.copy_(self.decoder(draw(len(chunk), generator)))
         return decoded_SBQY
 
 

@@ -22,14 +22,20 @@ def new_run_folder(recipe: str, runs: Path = RUNS) -> Path:
     return folder
 
 
-def recipe_name(config_files: list[Path], repository: Path) -> str:
-    """The name of a run's recipe: the path of its first YAML below `yaml/`, or the bare name of a file elsewhere."""
+def recipe_name(config_files: list[Path], repository: Path, runs: Path = RUNS) -> str:
+    """The name of a run's recipe.
+
+    The path of its first YAML below `yaml/`, the recipe of the earlier run whose `config.yaml` it is, or the bare name
+    of a file elsewhere.
+    """
     if not config_files:
         return "unnamed"
     first = config_files[0].resolve()
-    home = repository / "yaml"
-    relative = first.relative_to(home) if first.is_relative_to(home) else Path(first.name)
-    return relative.with_suffix("").as_posix()
+    if (home := repository / "yaml") in first.parents:
+        return first.relative_to(home).with_suffix("").as_posix()
+    if first.name == "config.yaml" and runs.resolve() in first.parents[2:]:
+        return first.parents[1].relative_to(runs.resolve()).as_posix()
+    return first.stem
 
 
 def newest_checkpoint(folder: Path) -> Path:

@@ -46,6 +46,14 @@ def test_the_written_config_is_a_configuration_again(capsys: Capture) -> None:
     assert yaml.safe_load(out) == yaml.safe_load((folder / "config.yaml").read_text())
 
 
+def test_a_run_of_a_written_config_lies_beside_the_run_that_wrote_it(capsys: Capture) -> None:
+    galley(capsys, "fit", "-c", "tiny.yaml")
+    (folder,) = run_folders()
+    assert galley(capsys, "validate", "-c", str(folder / "config.yaml"))[0] == 0
+    assert len(run_folders()) == 2
+    assert {path.parent.name for path in run_folders()} == {"tiny"}
+
+
 def test_validate_takes_the_same_file(capsys: Capture) -> None:
     code, _, _ = galley(capsys, "validate", "-c", "tiny.yaml")
     assert code == 0

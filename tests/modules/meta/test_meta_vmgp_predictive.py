@@ -168,3 +168,18 @@ def predicted(learner: Vmgp, tasks: FewShotTasks) -> Tensor:
     """Decoded draws [S, B, Q, Y]."""
     generator = torch.Generator().manual_seed(3)
     return learner.predict(*support_of(tasks), tasks.query_x, num_samples=20, generator=generator).means_SBQY
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 13])  # less than a task, two tasks of four, a sample
+@pytest.mark.parametrize(("posterior", "kind"), KINDS)
+def test_what_is_decoded_at_once_only_bounds_memory(
+    use: Callable[[Noise], None], monkeypatch: pytest.MonkeyPatch, posterior: str, kind: str, at_once: int
+) -> None:
+    learner, tasks = model(posterior, kind), wide_tasks(4)
+    monkeypatch.setattr("modules.meta.vmgp.DECODED_AT_ONCE", at_once)
+    sampled = predicted(learner, tasks)
+    assert len(sampled.flatten().unique()) == sampled.numel()  # no draw twice, nothing left empty
+    use(silent)
+    parts = predicted(learner, tasks)
+    monkeypatch.setattr("modules.meta.vmgp.DECODED_AT_ONCE", 10**6)
+    torch.testing.assert_close(parts, predicted(learner, tasks), rtol=1e-12, atol=1e-12)
