@@ -60,7 +60,8 @@ paired: means over seeds, then the mean and standard error over test tasks.
 - gap to oracle: the same less that of the Bayes-optimal predictive on the same tasks.
 - CRPS, energy: continuous ranked probability score of each query, energy score of a task's queries together; both in
   units of the targets.
-- joint NLL: negative log density of a task's queries together, per query.
+- joint NLL: negative log density of a task's queries together, per query. Few of VMGP's draws come near all queries at
+  once, so that its rows are too high, and would fall with more draws; energy has no such bias.
 - 90 % coverage: share of targets in the central 90 % interval.
 - calibration error: root mean square over 20 levels of the empirical less the nominal frequency.
 - KS of PIT: largest distance of the probability integral transforms from the uniform distribution.

@@ -5,8 +5,8 @@
 
 A cell (learner, environment, seed) is what `galley fit -c yaml/vmgp/floor.yaml -c yaml/vmgp/_learner/NAME.yaml -c
 yaml/vmgp/_tasks/NAME.yaml` trains, without its callbacks. It is a file of its own below `--folder`, written when it
-is done: the command goes on where it stopped, and any overlay by name makes a cell on demand. The page is written anew
-each time.
+is done: the command goes on where it stopped, and any overlay by name makes a cell on demand; a change of a YAML file
+makes another cell. The page is written anew each time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import torch
 import yaml
 from rich.progress import track
 
-from benchmarks.vmgp_cells import ORACLE, Cell, Filled, write_cell
+from benchmarks.vmgp_cells import OF_THE_RECIPE, ORACLE, YAML, Cell, Filled, write_cell
 from benchmarks.vmgp_page import write_page
 from modules.contracts import Predictive
 from modules.scores import ScoreSheet
@@ -45,9 +45,6 @@ LEARNERS = (
     "output_flow_gp",
 )
 TASKS = ("identity", "floor", "sign", "absolute", "sinusoid", "steps")
-OF_THE_RECIPE = "vmgp"
-"""The learner that `floor.yaml` has without an overlay."""
-YAML = Path(__file__).parents[1] / "yaml" / "vmgp"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,13 +98,9 @@ def _one_quiet_thread() -> None:
 
 def fill_cell(cell: Cell, folder: Path) -> None:
     """Train and score one cell, and write its file; none for an oracle that nobody knows."""
-    files = [YAML / "floor.yaml"]
-    if cell.learner not in (ORACLE, OF_THE_RECIPE):
-        files.append(YAML / "_learner" / f"{cell.learner}.yaml")
-    files.append(YAML / "_tasks" / f"{cell.tasks}.yaml")  # the last: it may widen the learner's input
     L.seed_everything(cell.seed, verbose=False)
     model, data = load(
-        [str(file) for file in files],
+        cell.configs,
         f"--data.init_args.seed={cell.seed}",
         f"--data.init_args.num_test_tasks={cell.num_test_tasks}",
     )

@@ -43,8 +43,8 @@ class FewShotData(L.LightningDataModule):
         batch_size: Tasks per optimizer step, over all devices.
         num_train_tasks: Size of a training set that is drawn once, whose points are split anew in each step; None:
             fresh tasks in each step.
-        num_val_tasks: Tasks of the validation.
-        num_test_tasks: Tasks of the test.
+        num_val_tasks: Tasks of the validation; where a source has fewer, all of them.
+        num_test_tasks: Tasks of the test; likewise.
         test_support: Numbers of support points to test with, one test loader each; None: the most of `num_support`.
         eval_batch_size: Tasks per device and batch in validation, test and prediction. What an evaluation draws is a
             function of the batch, so that scores repeat to the last digit only where this stays.
@@ -132,12 +132,15 @@ class FewShotData(L.LightningDataModule):
             return
         self.tasks.open(Path(self.folder))
         self._sets = FixedSets(self.tasks, self.num_support, self.num_query, self.seed, self.eval_seed)
-        self._pool = None if self.num_train_tasks is None else self._sets.training_set(self.num_train_tasks)
+        # a file of new tasks alone can be predicted and scored; the checkpoint has the scaling
+        trains = stage == "fit" or self.tasks.num_tasks("train") != 0
+        num_pooled = self.num_train_tasks if trains else None
+        self._pool = None if num_pooled is None else self._sets.training_set(num_pooled)
         self.problem = FewShotProblem(
             name=self.tasks.name,
             input_dim=self.tasks.input_dim,
             output_dim=self.tasks.output_dim,
-            scaling=self._scaling(),
+            scaling=self._scaling() if trains else self._no_scaling(),
             spacing=self.tasks.spacing,
         )
         self.digest = hashlib.sha256(json.dumps(self._evaluation()).encode()).hexdigest()
@@ -253,9 +256,11 @@ class FewShotData(L.LightningDataModule):
         return 0 if overfits else self._position
 
     def _scaling(self) -> Scaling:
-        if not self.standardize:
-            return Scaling.identity(self.tasks.input_dim, self.tasks.output_dim)
-        return estimate_scaling(self._sets.scaling_set() if self._pool is None else self._pool)
+        tasks = self._sets.scaling_set() if self._pool is None else self._pool
+        return estimate_scaling(tasks) if self.standardize else self._no_scaling()
+
+    def _no_scaling(self) -> Scaling:
+        return Scaling.identity(self.tasks.input_dim, self.tasks.output_dim)
 
     def _scored_loader(self, tasks: ScoredTasks) -> DataLoader[FewShotTasks]:
         batches = ScoredBatches(tasks, self.num_query, self.eval_batch_size, self._replicas)

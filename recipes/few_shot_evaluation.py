@@ -53,8 +53,8 @@ class Evaluation:
         oracle_scores = None
         if best is not None:
             oracle_scores = self._scores(best, tasks, self._generator(tasks, loader, place, SCORES))
-        least = int(tasks.support_mask.sum(dim=1).min())
-        sheet = ScoreSheet(tasks.support_x.shape[1], task_digests(tasks), scores, oracle_scores, least_support=least)
+        least, most = map(int, tasks.support_mask.sum(dim=1).aminmax())
+        sheet = ScoreSheet(most, task_digests(tasks), scores, oracle_scores, least_support=least)
         self._parts[loader, place] = sheet
 
     def sheets(self, num_ranks: int) -> list[ScoreSheet]:

@@ -80,6 +80,10 @@ class TaskSource(ABC):
         """The Bayes-optimal predictive in units of the data, as a learner's `predict`; None: nobody knows it."""
         return None
 
+    def num_tasks(self, split: SplitName) -> int | None:
+        """Tasks of a split that differ, after `open`; None: there are ever new ones."""
+        return None
+
     @property
     def num_train_points(self) -> int | None:
         """Points of all training tasks, after `open`; None: there are ever new ones."""
@@ -91,7 +95,11 @@ class TaskSource(ABC):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what decides the tasks: class and settings, not the name. Sources with files set their own."""
+        """SHA-256 of what decides the tasks: class and settings, not the name. Sources with files set their own.
+
+        Raises:
+            TypeError: A setting is neither plain data nor an object of such.
+        """
         return hashlib.sha256(json.dumps(_settings(self), sort_keys=True).encode()).hexdigest()
 
 
@@ -132,5 +140,12 @@ def _settings(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_settings(item) for item in value]
+    if isinstance(value, dict):
+        return [[_settings(key), _settings(item)] for key, item in value.items()]
+    if not hasattr(value, "__dict__"):
+        raise TypeError(
+            f"a task source has a setting of type {type(value).__name__}, which has no digest: keep it as a number, "
+            "string, list or dict, make it private (a leading underscore), or override `digest`"
+        )
     public = {name: _settings(item) for name, item in vars(value).items() if name[0] != "_" and name != "name"}
     return {**public, "class": type(value).__name__}

@@ -64,16 +64,28 @@ class FixedSets:
         return self._draw(SCALING_TASKS, self._most + self.num_query, generator, "train")
 
     def validation(self, num_tasks: int) -> ScoredTasks:
-        """Tasks with as many support points as in training."""
+        """Tasks with as many support points as in training, none of them twice."""
         generator = task_generator(self.eval_seed, "val")
+        num_tasks = self._at_most(num_tasks, "val")
         points = self._draw(num_tasks, self._most + self.num_query, generator, "val")
         num_support_B = draw_num_support(self.num_support, num_tasks, generator)
         return ScoredTasks(points, num_support_B, num_support_B)
 
     def test(self, num_tasks: int, num_support: list[int]) -> list[ScoredTasks]:
-        """The same tasks and queries with each of the given numbers of support points."""
+        """The same tasks and queries with each of the given numbers of support points; no task comes twice.
+
+        Raises:
+            ValueError: There are several numbers, and no task has enough points for the most of them.
+        """
         most = max(num_support)
+        num_tasks = self._at_most(num_tasks, "test")
         points = self._draw(num_tasks, most + self.num_query, task_generator(self.eval_seed, "test"), "test")
+        largest = int(points.mask.sum(dim=1).max())
+        if most >= largest and len(num_support) > 1:
+            raise ValueError(
+                f"test_support={num_support}: the largest test task of {self.source.name} has {largest} points, and "
+                f"one must be left to predict, so at most {largest - 1} can be support (data.init_args.test_support)"
+            )
         first_query_B = torch.full((num_tasks,), most)
         return [ScoredTasks(points, torch.full_like(first_query_B, number), first_query_B) for number in num_support]
 
@@ -91,6 +103,11 @@ class FixedSets:
     @property
     def _most(self) -> int:
         return self.num_support[1]
+
+    def _at_most(self, num_tasks: int, split: SplitName) -> int:
+        """As many as there are: a task that is scored twice would make standard errors too small."""
+        there = self.source.num_tasks(split)
+        return num_tasks if not there else min(num_tasks, there)
 
     def _draw(self, num_tasks: int, num_points: int, generator: Generator, split: SplitName) -> Points:
         points = self.source.draw(num_tasks, num_points, generator, split=split)

@@ -23,6 +23,9 @@ from .base import Points, SplitName, TaskSource
 from .row_draws import draw_rows, draw_tasks, order_queries
 from .table_file import read_task_columns
 
+PAIRS_AT_ONCE = 2**22
+"""Most pairs of support points, filler included, in a batch to predict: what learners need memory for."""
+
 
 class TabularTasks(TaskSource):
     """Tasks from a table. A row is a point: the name of its task, the inputs, the targets.
@@ -115,6 +118,9 @@ class TabularTasks(TaskSource):
         read = [self.task, self.inputs, self.targets, self.split, self.val_share, self.test_share, self.min_rows]
         return hashlib.sha256(json.dumps([self._content, *read]).encode()).hexdigest()
 
+    def num_tasks(self, split: SplitName) -> int:
+        return len(self._tasks[split])
+
     @property
     def num_train_points(self) -> int:
         return int(self._num_labelled[self._tasks["train"]].sum())
@@ -143,7 +149,7 @@ class TabularTasks(TaskSource):
         """The rows without targets, each with the labelled rows of its task; an empty list where no target is empty.
 
         Args:
-            num_tasks: B, tasks of a batch.
+            num_tasks: B, most tasks of a batch; fewer where they have many labelled rows.
             num_queries: Q, rows to predict of a task in a batch; a task with more rows comes again with the rest.
         """
         pieces = [
@@ -151,7 +157,21 @@ class TabularTasks(TaskSource):
             for number in self._asked
             for first in range(self._num_labelled[number], self._num_rows[number], num_queries)
         ]
-        return [self._questions(pieces[i : i + num_tasks], num_queries) for i in range(0, len(pieces), num_tasks)]
+        return [self._questions(batch, num_queries) for batch in self._batches(pieces, num_tasks)]
+
+    def _batches(self, pieces: Sequence[tuple[int, int]], num_tasks: int) -> list[list[tuple[int, int]]]:
+        """Cuts the pieces, in order, into batches: all tasks of one are padded to its largest support."""
+        batches: list[list[tuple[int, int]]] = []
+        largest = 0
+        for piece in pieces:
+            num_labelled = int(self._num_labelled[piece[0]])
+            largest = max(largest, num_labelled)
+            fits = batches and len(batches[-1]) < num_tasks and (len(batches[-1]) + 1) * largest**2 <= PAIRS_AT_ONCE
+            if not fits:
+                batches.append([])
+                largest = num_labelled
+            batches[-1].append(piece)
+        return batches
 
     def _questions(self, pieces: Sequence[tuple[int, int]], num_queries: int) -> FewShotRows:
         numbers, first = np.array(pieces).T

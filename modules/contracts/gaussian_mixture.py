@@ -167,10 +167,10 @@ class JointGaussians:
 
 
 def choose_components(log_weights: Tensor, num_draws: int, generator: Generator | None) -> Tensor:
-    """Systematic resampling: components [D, B] or [D, B, Q], drawn with the probabilities exp(`log_weights`).
+    """Independent components [D, B] or [D, B, Q], drawn with the probabilities exp(`log_weights`).
 
-    Each draw by itself has the right distribution, and together they stay as close to the weights as whole numbers can:
-    as many draws as components of equal weight take each component once.
+    Draws that divide the components more evenly would be closer to the mixture, but scores of pairs of draws (CRPS,
+    energy) take them for independent.
 
     Args:
         log_weights: [S, B], weights of each task; [S, B, Q], weights of each query, whose choices are independent.
@@ -179,13 +179,8 @@ def choose_components(log_weights: Tensor, num_draws: int, generator: Generator 
     """
     num_components, *rest = log_weights.shape
     edges = log_weights.exp().cumsum(dim=0).movedim(0, -1).contiguous()
-    edges = edges / edges[..., -1:]
-    offset = torch.rand((*rest, 1), generator=generator, dtype=edges.dtype, device=edges.device)
-    places = (torch.arange(num_draws, dtype=edges.dtype, device=edges.device) + offset) / num_draws
-    chosen = torch.searchsorted(edges, places).clamp(max=num_components - 1)
-    if len(rest) == 2:  # queries in one order would take their components together, from the first to the last
-        order_BQD = torch.rand(chosen.shape, generator=generator, device=chosen.device).argsort(dim=-1)
-        chosen = chosen.gather(-1, order_BQD)
+    uniforms = torch.rand((*rest, num_draws), generator=generator, dtype=edges.dtype, device=edges.device)
+    chosen = torch.searchsorted(edges, uniforms * edges[..., -1:], right=True).clamp(max=num_components - 1)
     return chosen.movedim(-1, 0)
 
 

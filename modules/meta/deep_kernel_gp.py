@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from modules.checks import check_at_least_one
 from modules.contracts import FewShotLearner, FewShotTasks, GaussianMixture, JointGaussians
 
-from .gaussian_process import JITTER, condition, joint_covariance, log_marginal_likelihood, masked_covariance
+from .gaussian_process import JITTER, cholesky, condition, joint_covariance, log_marginal_likelihood, masked_covariance
 from .kernels import KernelBuilder, Rbf, inverse_softplus
 from .networks import Constant, MultilayerPerceptron
 
@@ -126,7 +126,7 @@ class DeepKernelGP(FewShotLearner):
         noise_Y1 = (self.noise_Y - JITTER * self.scale_Y)[:, None]  # the covariance brings its jitter along
         covariance_BYNN = masked_covariance(kernel_BYNN, noise_Y1, mask_BN[:, None])
         residual_BYN = torch.where(mask_BN1, y_BNY - self.mean(x_BNX), 0.0).mT
-        return _Support(features_BNF, torch.linalg.cholesky(covariance_BYNN), residual_BYN, mask_BN[:, None])
+        return _Support(features_BNF, cholesky(covariance_BYNN), residual_BYN, mask_BN[:, None])
 
 
 class _Support(NamedTuple):

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 JITTER = 1e-6
-"""Times the scale of a kernel, added to its diagonal: the least with which Cholesky factorises an RBF of 50 clustered
-points in float32."""
+"""Times the scale of a kernel, added to its diagonal, for each 100 points or part of them: what rounding to float32 may
+take from the least eigenvalue of an RBF of clustered points."""
 
 
 class Conditioned(NamedTuple):
@@ -41,8 +41,17 @@ def masked_covariance(kernel_BNN: Tensor, noise_BN: Tensor, mask_BN: Tensor) -> 
     """
     both_BNN = mask_BN[..., :, None] & mask_BN[..., None, :]
     scale_BN = kernel_BNN.diagonal(dim1=-2, dim2=-1)
-    diagonal_BN = torch.where(mask_BN, noise_BN + JITTER * scale_BN, 1.0)
+    jitter_B1 = JITTER * (mask_BN.sum(dim=-1, keepdim=True) / 100).clamp(min=1)
+    diagonal_BN = torch.where(mask_BN, noise_BN + jitter_B1 * scale_BN, 1.0)
     return torch.where(both_BNN, kernel_BNN, 0.0) + torch.diag_embed(diagonal_BN)
+
+
+def cholesky(covariance_BNN: Tensor) -> Tensor:
+    """Cholesky factors, computed in float64: in float32 hundreds of close points need far more than the jitter.
+
+    For the small matrices of few-shot tasks it takes no longer.
+    """
+    return torch.linalg.cholesky(covariance_BNN.double()).to(covariance_BNN.dtype)
 
 
 def log_marginal_likelihood(factor_BNN: Tensor, residual_BN: Tensor, mask_BN: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from modules.contracts import GaussianMixture, JointGaussians
 
-from .gaussian_process import JITTER, condition, joint_covariance, log_marginal_likelihood, masked_covariance
+from .gaussian_process import JITTER, cholesky, condition, joint_covariance, log_marginal_likelihood, masked_covariance
 from .kernels import squared_distances
 from .stacked_perceptrons import StackedPerceptrons
 
@@ -96,7 +96,7 @@ class GaussianProcessParticles(nn.Module):
         features_SBNF = self._scaled_features(x_BNX)
         kernel_SBYNN = self.scale_SY[:, None, :, None, None] * _rbf(features_SBNF, features_SBNF)[:, :, None]
         noise_SBYN = (self.noise_SY - JITTER * self.scale_SY)[:, None, :, None]  # the covariance brings its jitter
-        factor_SBYNN = torch.linalg.cholesky(masked_covariance(kernel_SBYNN, noise_SBYN, mask_B1N))
+        factor_SBYNN = cholesky(masked_covariance(kernel_SBYNN, noise_SBYN, mask_B1N))
         residual_SBYN = torch.where(mask_BN1, y_BNY - self._run(self.mean, x_BNX), 0.0).mT
         return _Points(features_SBNF, factor_SBYNN, residual_SBYN, mask_B1N)
 

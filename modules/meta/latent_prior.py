@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from .coregionalization import Coregionalization, Independent
-from .gaussian_process import joint_covariance, masked_covariance
+from .gaussian_process import cholesky, joint_covariance, masked_covariance
 from .kernels import Kernel
 
 
@@ -79,7 +79,7 @@ class LatentPrior(nn.Module):
         scale_J11, noise_J1 = form.scale_J[:, None, None], form.noise_J[:, None]
         kernel_BJNN = scale_J11 * self.kernel(support_x, support_x)[:, None]
         covariance_BJNN = masked_covariance(kernel_BJNN, noise_J1 + site_variance_BJN, support_mask[:, None])
-        factor_BJNN = torch.linalg.cholesky(covariance_BJNN)
+        factor_BJNN = cholesky(covariance_BJNN)
         cross_BJNQ = scale_J11 * (self.kernel(support_x, query_x) * support_mask[..., None])[:, None]
         half_BJNQ = torch.linalg.solve_triangular(factor_BJNN, cross_BJNQ, upper=False)
         gain_BJNQ = torch.linalg.solve_triangular(factor_BJNN.mT, half_BJNQ, upper=True)
@@ -87,7 +87,7 @@ class LatentPrior(nn.Module):
             prior_BJQQ = scale_J11 * self.kernel(query_x, query_x)[:, None]
             smooth_BJQQ = joint_covariance(factor_BJNN, cross_BJNQ, prior_BJQQ)
             everyone = torch.ones((), dtype=torch.bool, device=query_x.device).expand(query_x.shape[:2])[:, None]
-            return Regression(gain_BJNQ, torch.linalg.cholesky(masked_covariance(smooth_BJQQ, noise_J1, everyone)))
+            return Regression(gain_BJNQ, cholesky(masked_covariance(smooth_BJQQ, noise_J1, everyone)))
         smooth_BJQ = (form.scale_J[:, None] - half_BJNQ.square().sum(dim=-2)).clamp(min=0)
         return Regression(gain_BJNQ, (smooth_BJQ + noise_J1).sqrt())
 
@@ -123,7 +123,7 @@ class SmoothProcess(NamedTuple):
 def smooth_process(kernel_BMM: Tensor, mask_BM: Tensor, latents: Coregionalization) -> SmoothProcess:
     """Factorises the kernel matrix among real points, once for all draws."""
     covariance_BMM = masked_covariance(kernel_BMM, kernel_BMM.new_zeros(()), mask_BM)
-    return SmoothProcess(torch.linalg.cholesky(covariance_BMM), latents)
+    return SmoothProcess(cholesky(covariance_BMM), latents)
 
 
 def normal(shape: tuple[int, ...], like: Tensor, generator: Generator | None) -> Tensor:

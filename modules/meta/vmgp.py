@@ -39,6 +39,8 @@ DECODED_AT_ONCE = 2**12
 """Latent vectors that `predict` draws and decodes together. Samples need no loop; their hidden layers need memory (40
 units of 200 x 200 x 1000 of them: 6 GiB each), so they come in chunks of 640 KiB a layer: from 5 MiB on, the
 allocator hands them back to the system and asks for them again, which can take twice as long as the arithmetic."""
+CONDITIONED_AT_ONCE = 2**22
+"""Numbers in the matrices of support and queries that `predict` holds together: 16 MiB in float32, a few times over."""
 
 Network = Callable[[int, int], nn.Module]
 """Builds a network from the widths of its input and output; it works on the last dimension."""
@@ -99,6 +101,7 @@ class Vmgp(FewShotLearner):
         _check_posterior(posterior, covariance)
         _check_sigma(sigma)
         rank = int(covariance == "kronecker")
+        self.latent_dim = latent_dim
         self.objective = objective
         self.num_draws = num_draws
         self.prior = LatentPrior(
@@ -170,7 +173,10 @@ class Vmgp(FewShotLearner):
         """Decoded draws [S, B, Q, Y], some tasks and samples at a time, so that no more than their latents are held."""
         num_tasks, num_queries = query_x.shape[:2]
         decoded_SBQY = query_x.new_empty(num_samples, num_tasks, num_queries, self.output_dim)
-        tasks_at_once = max(1, DECODED_AT_ONCE // max(1, num_queries))
+        num_support = support.x.shape[1]
+        matrix_numbers = self.latent_dim * num_support * (num_support + num_queries)
+        tasks_at_once = min(DECODED_AT_ONCE // max(1, num_queries), CONDITIONED_AT_ONCE // max(1, matrix_numbers))
+        tasks_at_once = max(1, tasks_at_once)
         parts = (tensor.split(tasks_at_once) for tensor in (*support, query_x))
         for *known, x, decoded in zip(*parts, decoded_SBQY.split(tasks_at_once, dim=1), strict=True):
             draw = self.posterior.at_queries(self.prior, LabelledPoints(*known), x, joint=joint)

@@ -38,7 +38,9 @@ class TaskScores:
             squared_error: Of the predictive mean; mean over target dimensions.
             coverage_50, _80, _90, _95: Share of targets in the central interval of that probability.
             energy, joint_nll: Of all queries together, the latter in nats per query; not there for more than
-                `MAX_JOINT_QUERIES` queries.
+                `MAX_JOINT_QUERIES` queries. Where the predictive is sampled, few draws come near all queries of a task
+                at once: then `joint_nll` is too high, and falls with the draws.
+            joint_nll_error: Monte-Carlo standard error of `joint_nll`. 1 / Q and more: one draw decides.
         pit: float[B, Q, Y], see `pit`; for discrete targets that of the predictive rounded to their values.
         mask: bool[B, Q], which queries are no filler.
     """
@@ -124,6 +126,7 @@ def _of_all_queries(
     return {
         "energy": energy_score(samples_SBQY, y_BQY, mask_BQ),
         "joint_nll": -joint.value / mask_BQ.sum(dim=1),
+        "joint_nll_error": joint.error / mask_BQ.sum(dim=1),
     }
 
 

@@ -60,7 +60,8 @@ class ScoreSheet:
     def summary(self) -> dict[str, float]:
         """Means, `{score}_se` for standard errors over tasks, `loss`, and the oracle's where it is known."""
         means, errors = summary(self.model)
-        errors.pop("nll_error")  # an error itself
+        for name in ("nll_error", "joint_nll_error"):
+            errors.pop(name, None)  # an error itself
         values = means | {f"{name}_se": error for name, error in errors.items()} | {"loss": means[self.loss_name]}
         if self.oracle is not None:
             gap = paired_differences(self.model.values, self.oracle.values)[self.loss_name]

@@ -92,6 +92,9 @@ class SimulatedBody(TaskSource):
         """SHA-256 of what decides the tasks, the version of MuJoCo included."""
         return hashlib.sha256(f"{self._fingerprint()} {self.noise}".encode()).hexdigest()
 
+    def num_tasks(self, split: SplitName) -> int:
+        return self.sizes[split]
+
     @property
     def num_train_points(self) -> int:
         return self.sizes["train"] * self.num_points

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from modules.contracts import Predictive
+from modules.contracts import Estimate, Predictive
 
 from ..transforms import Absolute, Floor, Identity, Sign, Square
 from .folded import Folded
@@ -57,17 +57,18 @@ def latent_oracle(
         variance=tasks.variance * tasks.latent_dim,  # of the sum of all latents
         noise_variance=tasks.noise_sd**2,
     )
-    gp, transform = latent(support_x_BNX, mask_BN, query_x_BQX), tasks.transform
+    known = latent, support_x_BNX, support_y_BN1, mask_BN, query_x_BQX
+    transform = tasks.transform
     if isinstance(transform, Identity):
-        return gp.given(support_y_BN1[None, ..., 0].double())
+        return latent(support_x_BNX, mask_BN, query_x_BQX).given(support_y_BN1[None, ..., 0].double())
     if tasks.latent_dim > 1 or tasks.noise_sd:
         return None
     if isinstance(transform, Sign):
-        return staircase(gp, support_y_BN1, query_x_BQX.new_zeros(1), -1.0, 2.0, num_samples, generator)
+        return staircase(*known, query_x_BQX.new_zeros(1), -1.0, 2.0, num_samples, generator)
     if isinstance(transform, Floor):
         end = math.ceil(9 * tasks.variance**0.5)
         edges_E, lowest = torch.arange(-end, end + 1, device=query_x_BQX.device), -transform.step * (end + 1)
-        return staircase(gp, support_y_BN1, edges_E, lowest, transform.step, num_samples, generator)
+        return staircase(*known, edges_E, lowest, transform.step, num_samples, generator)
     if isinstance(transform, (Absolute, Square)):
         power = 2 if isinstance(transform, Square) else 1
         return folded(latent, support_x_BNX, support_y_BN1[..., 0], mask_BN, query_x_BQX, power)
@@ -97,19 +98,52 @@ def folded(
 
 
 def staircase(
-    gp: LatentGp,
+    latent: Callable[[Tensor, Tensor, Tensor], LatentGp],
+    support_x_BNX: Tensor,
     support_y_BN1: Tensor,
+    mask_BN: Tensor,
+    query_x_BQX: Tensor,
     edges_E: Tensor,
     lowest: float,
     jump: float,
     num_samples: int,
     generator: Generator | None,
 ) -> Staircase:
-    """z lies between two edges at each support point: weighted draws of it there. See `Staircase` for the arguments."""
+    """z lies between two edges at each support point: weighted draws of it there. See `Staircase` for the arguments.
+
+    What a query's step adds is a box of one more dimension: the ratio of both probabilities keeps its digits where a
+    query lies beside the support, on the other side of an edge, and hardly any draw of the support alone reaches it.
+    """
+    gp = latent(support_x_BNX, mask_BN, query_x_BQX)
     ends = torch.nn.functional.pad(edges_E.double(), (1, 1), value=gp.far)
     ends[0] = -gp.far
     step_BN = ((support_y_BN1[..., 0].double() - lowest) / jump).round().long().clamp(0, len(edges_E))
-    low_BN = torch.where(gp.mask_BN, ends[step_BN], -gp.far)
-    high_BN = torch.where(gp.mask_BN, ends[step_BN + 1], gp.far)
+    low_BN = torch.where(mask_BN, ends[step_BN], -gp.far)
+    high_BN = torch.where(mask_BN, ends[step_BN + 1], gp.far)
     draws_SBN, log_weights_SB = truncated_draws(gp.covariance_BNN, low_BN, high_BN, num_samples, generator)
-    return Staircase(gp.given(draws_SBN, log_weights_SB, sampled=True), edges_E, lowest=lowest, jump=jump)
+    support = _mean_weight(log_weights_SB)
+
+    def log_mass_of(low_BQ1: Tensor, high_BQ1: Tensor) -> Estimate:
+        boxes = [_with_query(q, low_BQ1[:, q], high_BQ1[:, q]) for q in range(query_x_BQX.shape[1])]
+        value_BQ, error_BQ = (torch.stack(part, dim=1) for part in zip(*boxes, strict=True))
+        value_BQ = (value_BQ - support.value[:, None]).clamp(max=0)
+        return Estimate(value_BQ, (error_BQ.square() + support.error[:, None].square()).sqrt())
+
+    def _with_query(q: int, low_B1: Tensor, high_B1: Tensor) -> Estimate:
+        """Log probability that z at the support and at query `q` lies in its box."""
+        x_BMX = torch.cat([support_x_BNX, query_x_BQX[:, q, None]], dim=1)
+        both = latent(x_BMX, torch.nn.functional.pad(mask_BN, (0, 1), value=True), x_BMX[:, :0])
+        low_BM, high_BM = torch.cat([low_BN, low_B1], dim=1), torch.cat([high_BN, high_B1], dim=1)
+        return _mean_weight(truncated_draws(both.covariance_BNN, low_BM, high_BM, num_samples, generator)[1])
+
+    predicted = gp.given(draws_SBN, log_weights_SB, sampled=True)
+    return Staircase(predicted, edges_E, lowest=lowest, jump=jump, log_mass=log_mass_of)
+
+
+def _mean_weight(log_weights_SB: Tensor) -> Estimate:
+    """Log of the mean weight [B], and its Monte-Carlo error by the delta method."""
+    num_samples = len(log_weights_SB)
+    total_B = log_weights_SB.logsumexp(dim=0)
+    shares_SB = (log_weights_SB - total_B).exp()
+    error_B = (shares_SB - 1 / num_samples).square().sum(dim=0).sqrt()
+    return Estimate(total_B - math.log(num_samples), error_B)

@@ -5,6 +5,8 @@ Letters: E edges; others as in `Predictive`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor
 
@@ -15,20 +17,31 @@ FAR = 1e4
 
 
 class Staircase(Predictive):
-    """Atoms at lowest, lowest + jump, ..., with masses from the latent's distribution function, not from draws.
+    """Atoms at lowest, lowest + jump, ...
 
     Args:
         latent: Of z, with one target dimension.
         edges_E: Where z steps up, ascending.
         lowest: Value below the first edge.
         jump: Height of each step.
+        log_mass: Log probability that z at each query lies between two edges, from both edges [B, Q, 1]: [B, Q]. That
+            of `latent` misses what few of its draws reach.
     """
 
-    def __init__(self, latent: GaussianMixture, edges_E: Tensor, *, lowest: float, jump: float) -> None:
+    def __init__(
+        self,
+        latent: GaussianMixture,
+        edges_E: Tensor,
+        *,
+        lowest: float,
+        jump: float,
+        log_mass: Callable[[Tensor, Tensor], Estimate],
+    ) -> None:
         self.latent = latent
         self.edges_E = edges_E.double()
         self.lowest = lowest
         self.jump = jump
+        self._log_mass = log_mass
 
     @property
     def mean(self) -> Tensor:  # type: ignore[override]
@@ -54,7 +67,7 @@ class Staircase(Predictive):
         return Estimate(value, torch.zeros_like(value))
 
     def log_mass(self, low: Tensor, high: Tensor) -> Estimate:
-        return self.latent.log_mass(self._end(low), self._end(high))
+        return self._log_mass(self._end(low), self._end(high))
 
     def cdf(self, y: Tensor) -> Tensor:
         return self.latent.cdf(self._end(y))

@@ -35,13 +35,13 @@ def test_floor_agrees_with_the_worked_example() -> None:
     assert log_loss.mean().item() == pytest.approx(0.596, abs=2.5 * log_loss.std().item() / 500**0.5)
     kde = scores["kde"].mean().item()
     assert kde == pytest.approx(0.346, abs=0.35)  # a missed mode costs 250 nats / 2500 queries; 3 misses or none
-    assert kde > scores["log_loss"].mean().item() - 0.579
+    assert kde > scores["log_loss"].mean().item() - 0.579 - 0.01  # Jensen, and both have errors
 
 
 def test_gibbs_sampling_comes_down_to_the_floor_oracle() -> None:
     """Close points on two sides of an edge hold a Gibbs sampler up: after the specification's 150 sweeps it still is.
 
-    Its log-loss falls with the sweeps towards ours, and is the same where all points are apart.
+    Its log-loss falls with the sweeps towards ours, and is the same where all points are apart, from enough draws.
     """
     tasks = LatentFunction()
     drawn = draw(tasks, 40, 5, 5, seed=12)
@@ -59,7 +59,38 @@ def test_gibbs_sampling_comes_down_to_the_floor_oracle() -> None:
     x_BN = drawn.support[0][..., 0].sort(dim=1).values
     apart_B = x_BN.diff(dim=1).amin(dim=1) > 0.15
     assert apart_B.sum() >= 4
-    assert excess[-1][apart_B].abs().max() < 0.1
+    kept = [z_SBN.clone()]
+    for _ in range(10):
+        for _ in range(50):
+            _gibbs_sweep(z_SBN, precision_BNN, low_BN, source)
+        kept.append(z_SBN.clone())
+    pooled_B = -latent.given(torch.cat(kept)).log_mass(y / 5, y / 5 + 1).value.mean(dim=1)
+    assert (pooled_B - ours_B)[apart_B].abs().max() < 0.05
+
+
+def test_floor_oracle_knows_a_step_that_no_draw_reaches() -> None:
+    """Beside a support point whose latent may be anywhere in its interval, the next step is unlikely, not impossible.
+
+    P(query above 1 | support in 0..1) by integration of the support's latent; draws of it alone have one in thousands
+    close enough to the edge.
+    """
+    tasks, gap = LatentFunction(), 1e-4
+    support_x, query_x = torch.zeros(1, 1, 1), torch.full((1, 1, 1), gap)
+    known = torch.zeros(1, 1, 1), torch.ones(1, 1, dtype=torch.bool)
+    predictive = tasks.oracle(support_x, *known, query_x, num_samples=1000, generator=generator())
+    assert predictive is not None
+    y = torch.full((1, 1, 1), 5.0)
+    mass = predictive.log_mass(y - 2.5, y + 2.5)
+    latent = LatentGp(support_x, known[1], query_x, lengthscale=tasks.lengthscale, variance=tasks.variance)
+    z_P, width = grid(1 - 1e-2, 1.0, 400_000)  # below, nothing is left
+    log_prior_P = -0.5 * z_P.square() / tasks.variance - 0.5 * math.log(2 * math.pi * tasks.variance)
+    given = latent.given(z_P[:, None, None])
+    above_P = torch.special.log_ndtr((given.means_SBQY[:, 0, 0, 0] - 1) / given.variances_SBQY[0, 0, 0, 0].sqrt())
+    inside = torch.distributions.Normal(0.0, tasks.variance**0.5).cdf(torch.tensor([0.0, 1.0]).double()).diff()
+    expected = (log_prior_P + above_P).logsumexp(0) + math.log(width) - inside.log()
+    assert mass.value.item() == pytest.approx(expected.item(), abs=4 * mass.error.item() + 1e-3)
+    assert mass.error.item() < 0.1
+    assert expected.item() < -8
 
 
 def _gibbs_sweep(z_SBN: Tensor, precision_BNN: Tensor, low_BN: Tensor, source: Generator) -> None:
@@ -136,16 +167,16 @@ def test_truncated_draws_survive_close_points_on_two_sides_of_an_edge() -> None:
 
 def test_staircase_is_one_distribution() -> None:
     tasks = LatentFunction()
-    predictive = oracle(tasks, draw(tasks, 50, 3, 1))
+    predictive = oracle(tasks, draw(tasks, 50, 3, 1), 20_000)
     values = torch.arange(-40.0, 45.0, 5.0).double()
     masses = torch.stack(
         [predictive.log_mass(v.expand(50, 1, 1) - 2.5, v.expand(50, 1, 1) + 2.5).value.exp() for v in values]
     )
-    torch.testing.assert_close(masses.sum(dim=0), torch.ones(50, 1).double(), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(masses.sum(dim=0), torch.ones(50, 1).double(), rtol=0, atol=0.02)
     mean = (values[:, None, None] * masses).sum(dim=0)
-    torch.testing.assert_close(predictive.mean[..., 0], mean, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(predictive.mean[..., 0], mean, rtol=0, atol=0.1)
     below = predictive.cdf(torch.zeros(50, 1, 1))
-    torch.testing.assert_close(below[..., 0], masses[values <= 0].sum(dim=0), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(below[..., 0], masses[values <= 0].sum(dim=0), rtol=0, atol=0.02)
     samples = predictive.sample(20_000, generator=generator())
     torch.testing.assert_close((samples <= 0).double().mean(dim=0), below, rtol=0, atol=0.02)
     assert torch.isin(predictive.quantile(torch.tensor([0.1, 0.9])), values).all()
