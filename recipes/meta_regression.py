@@ -52,6 +52,9 @@ class MetaRegression(L.LightningModule):
     resumed run goes on bit for bit; what an evaluation draws is a function of the number of its batch alone, so that
     learners are compared on common random numbers, on any number of devices, if `eval_batch_size` is the same.
 
+    Gaussian-process algebra loses its positive definiteness in half precision: under `bf16-mixed` and `16-mixed` steps
+    leave autocast and compute in float32.
+
     Logs `train/loss` in nats per scaled point since the last logging step, `train/lr`, and for `val` and `test`, in
     units of the data: all of `modules.scores.summary` (negative log-likelihood, CRPS, coverage and the rest with their
     standard errors over tasks), and `loss`, the one to judge by: the log-loss where targets are discrete, else the
@@ -69,7 +72,8 @@ class MetaRegression(L.LightningModule):
         sheets: Scores of each task of the last validation or test, one sheet for each size of support; on all ranks.
 
     Raises:
-        ValueError: `num_samples` is below 2, or a width of the learner is not that of the tasks.
+        ValueError: `num_samples` is below 2, a width of the learner is not that of the tasks, or the precision is half
+            that of float32, for the weights too.
     """
 
     loss_unit = "nats; training per scaled point, validation per query"
@@ -107,6 +111,7 @@ class MetaRegression(L.LightningModule):
     def setup(self, stage: str) -> None:
         problem = self._problem
         self._check_widths(problem)
+        self._check_precision()
         for name, value in vars(problem.scaling).items():
             getattr(self, name).copy_(value)  # a checkpoint, loaded after this, brings its own
         if self._seed is None:
@@ -125,6 +130,17 @@ class MetaRegression(L.LightningModule):
                     f"{name}={own} of the learner is not that of the tasks ({problem.name}), which is {wanted}: "
                     f"set model.init_args.learner.init_args.{name} to {wanted}"
                 )
+
+    def _check_precision(self) -> None:
+        precision = str(self.trainer.precision)
+        if precision not in ("32-true", "64-true", "bf16-mixed", "16-mixed"):
+            raise ValueError(
+                f"trainer.precision={precision} has no digits for the algebra of Gaussian processes: use 32-true, or "
+                "bf16-mixed (which computes few-shot learners in float32)"
+            )
+
+    def _without_autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, enabled=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(self.parameters())
@@ -146,7 +162,8 @@ class MetaRegression(L.LightningModule):
         if batch.query_y.device.type == "cpu":  # elsewhere every step would wait for it; `FiniteLoss` tells there
             check_finite(batch)
         generator = generator_of(self.device, self._seed, TRAIN, self.global_step, self.global_rank)
-        loss = self.learner.loss(self.scaling.tasks(batch), generator)
+        with self._without_autocast():
+            loss = self.learner.loss(self.scaling.tasks(batch), generator)
         num_tasks = loss.new_full((), len(batch.query_x))
         self._losses.add(num_tasks, loss * num_tasks)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -189,7 +206,8 @@ class MetaRegression(L.LightningModule):
         if self.trainer.state.fn != "fit":  # an oracle may take longer than a short run trains
             oracle = self.trainer.datamodule.oracle_prediction  # type: ignore[attr-defined]
         place = batch_idx * self.trainer.world_size + self.global_rank
-        self._evaluation.add(batch, loader=dataloader_idx, place=place, predict=self.predictive, oracle=oracle)
+        with self._without_autocast():
+            self._evaluation.add(batch, loader=dataloader_idx, place=place, predict=self.predictive, oracle=oracle)
 
     def test_step(self, batch: FewShotTasks, batch_idx: int, dataloader_idx: int = 0) -> None:
         self.validation_step(batch, batch_idx, dataloader_idx)
@@ -223,7 +241,8 @@ class MetaRegression(L.LightningModule):
     def predict_step(self, batch: FewShotTasks, batch_idx: int) -> list[dict[str, Any]]:
         """One row for each query that is no filler: mean and quantiles, in units of the data."""
         generator = generator_of(self.device, 0, PREDICT, batch_idx * self.trainer.world_size + self.global_rank)
-        return prediction_rows(self.predictive(batch, generator), batch)
+        with self._without_autocast():
+            return prediction_rows(self.predictive(batch, generator), batch)
 
     # Cost
 

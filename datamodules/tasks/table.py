@@ -30,20 +30,20 @@ PAIRS_AT_ONCE = 2**22
 class TabularTasks(TaskSource):
     """Tasks from a table. A row is a point: the name of its task, the inputs, the targets.
 
-    A task with empty targets is a question: all its rows without targets are to be predicted from those with. Such
-    tasks take no part in training and testing. Every other task belongs to one split, with all its rows: to the one
-    its split column says, or else to the one that follows from its name alone (`split_of`), so that it stays where it
-    is when tasks come or go.
+    A row with empty targets is a question, to be predicted from all rows of its task that have targets. A task with at
+    least two of these belongs to one split: to the one its split column says, or else to the one that follows from its
+    name alone (`split_of`), so that it stays where it is when tasks come or go.
 
     Args:
         path: A .csv or .parquet file.
         task: The column with the names of the tasks.
         inputs: The columns that targets are predicted from, all numbers.
         targets: The columns to predict, all numbers; empty in rows that wait for a prediction.
-        split: A column that says "train", "val" or "test"; None: the names of the tasks decide.
+        split: A column that says "train", "val" or "test"; None: the names of the tasks decide. Tasks with questions
+            may leave it empty, and are then in no split.
         val_share: Share of the tasks that is for validation, if the names decide.
         test_share: Share of the tasks that is for the test, if the names decide.
-        min_rows: Tasks with fewer rows are left out; None: a task with one row is an error.
+        min_rows: Tasks with fewer rows with targets are in no split; None: a task with one row is an error.
 
     Raises:
         ValueError: A column is named twice or not at all, or a number is out of range. The file itself is looked at by
@@ -206,7 +206,7 @@ class TabularTasks(TaskSource):
                 f"{path}: task {self._names[short[0]]!r} has 1 row ({len(short)} tasks are like this), and a task "
                 "needs at least 2: remove them from the file, or set min_rows=2 to leave them out"
             )
-        return np.flatnonzero(answered & (self._num_rows >= (self.min_rows or 2)))
+        return np.flatnonzero(self._num_labelled >= (self.min_rows or 2))
 
     def _splits_by_name(self, usable: np.ndarray) -> np.ndarray:
         splits = np.zeros(len(self._names), dtype=np.int8)
@@ -222,7 +222,7 @@ class TabularTasks(TaskSource):
         if split != "train" and num_usable:
             share = getattr(self, f"{split}_share")
             return f"{split}_share={share} of {num_usable} tasks came to none; raise it, or give a split column"
-        return f"{num_usable} tasks have all their targets and at least {self.min_rows or 2} rows; bring more tasks"
+        return f"{num_usable} tasks have at least {self.min_rows or 2} rows with targets; bring more tasks"
 
 
 def split_of(name: str, *, val_share: float, test_share: float) -> SplitName:

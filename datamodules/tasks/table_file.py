@@ -31,7 +31,7 @@ class TaskColumns(NamedTuple):
         y: float32[R, Y]; zero in rows without targets.
         labelled: bool[R]; False where the targets are empty.
         splits: int8[T], what the split column says of each task, as its place in `SplitName`, -1 of tasks with rows to
-            predict; None without such a column.
+            predict that it says nothing of; None without such a column.
     """
 
     names: list[str]
@@ -212,7 +212,7 @@ def _check_whole(path: Path, missing: np.ndarray, labelled: np.ndarray, targets:
 def _task_splits(
     path: Path, column: pa.ChunkedArray, name: str, tasks: list[str], codes: np.ndarray, asked: np.ndarray
 ) -> np.ndarray:
-    """The split of each task, int8[T]; -1 of tasks with rows to predict, which need none."""
+    """The split of each task, int8[T]; -1 of tasks with rows to predict where not all rows say one: they need none."""
     import pyarrow as pa
     from pyarrow import compute
 
@@ -225,7 +225,9 @@ def _task_splits(
             f"{path}: column {name!r} is {column[row].as_py()!r} in row {row} (from 0): say train, val or test"
         )
     splits = np.full(len(tasks), -1, dtype=np.int8)
-    splits[codes[counted]] = row_splits[counted]
+    splits[codes] = row_splits
+    unclear = codes[row_splits != splits[codes]]
+    splits[unclear[asked[unclear]]] = -1
     if (torn := counted & (row_splits != splits[codes])).any():
         row = int(np.argmax(torn))
         raise ValueError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import vmgp_table
+from benchmarks import vmgp_cells, vmgp_table
 from benchmarks.vmgp_cells import ORACLE, Cell, Filled, read_cell, write_cell
 from benchmarks.vmgp_page import write_page
 from modules.scores import ScoreSheet, TaskScores
@@ -78,6 +79,19 @@ def test_a_cell_is_trained_once_and_scored_on_tasks_that_no_seed_changes(
     page = ["--page", str(tmp_path / "page.md")]
     assert vmgp_table.main([*options, *page, "--seeds", "2"]) == 0  # nothing is missing
     assert vmgp_table.main([*options, *page, "--seeds", "3"]) == 1
+
+
+def test_another_recipe_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = tmp_path / "vmgp"
+    shutil.copytree(vmgp_cells.YAML, changed)
+    overlay = changed / "_learner" / "alpaca.yaml"
+    overlay.write_text(overlay.read_text() + "      init_args: {feature_dim: 7}\n")
+    names = [[Cell("floor", name, 0, 2).path(tmp_path).name for name in ("alpaca", "maml", ORACLE)]]
+    monkeypatch.setattr(vmgp_cells, "YAML", changed)
+    vmgp_cells._recipe_digest.cache_clear()
+    names.append([Cell("floor", name, 0, 2).path(tmp_path).name for name in ("alpaca", "maml", ORACLE)])
+    vmgp_cells._recipe_digest.cache_clear()
+    assert [before == after for before, after in zip(*names, strict=True)] == [False, True, True]
 
 
 def test_a_cell_of_wide_inputs_without_oracle(tmp_path: Path) -> None:

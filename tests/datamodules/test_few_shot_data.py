@@ -151,6 +151,27 @@ def test_support_grows_and_queries_stay() -> None:
     assert seven.num_points == 40 * 12
 
 
+def test_no_task_is_scored_twice(tmp_path: Path) -> None:
+    lines = [f"s{task},{x},{task + x}" for task in range(60) for x in range(7)]
+    (tmp_path / "t.csv").write_text("task,x,y\n" + "\n".join(lines))
+    data = made(TabularTasks(str(tmp_path / "t.csv"), task="task", inputs=["x"], targets=["y"]), num_test_tasks=500)
+    for loader in (data.val_dataloader(), data.test_dataloader()[0]):
+        tasks = joined(list(loader))
+        levels = (tasks.query_y - tasks.query_x)[:, 0, 0].tolist()  # the number of each task
+        assert 1 < len(levels) == len(set(levels)) < 25
+
+
+def test_curves_over_more_support_than_there_is_are_refused() -> None:
+    data = made(Counting([4, 9]), test_support=[2, 8], num_test_tasks=4)
+    assert [loader.dataset[0].support_mask.sum(dim=1).tolist() for loader in data.test_dataloader()] == [
+        [2, 2, 2, 2],
+        [3, 8, 3, 8],
+    ]
+    message = r"test_support=\[2, 9\]: the largest test task of counting has 9 points.*at most 8 can be support"
+    with pytest.raises(ValueError, match=message):
+        made(Counting([4, 9]), test_support=[2, 9]).test_dataloader()
+
+
 def test_training_without_support() -> None:
     tasks = next(iter(made(num_support=0).train_dataloader()))
     assert tasks.support_x.shape == (6, 0, 1)

@@ -19,6 +19,7 @@ from interrupted_runs import dies_at_step
 from callbacks import LastCheckpoint, PredictionWriter, ScoreWriter
 from callbacks.metrics_csv import read_metrics
 from datamodules.tasks import Constant, LatentFunction, TabularTasks
+from datamodules.tasks.transforms import Identity
 from modules.contracts import FewShotTasks
 from modules.scores import task_digests
 from recipes.random_streams import generator_of
@@ -156,6 +157,23 @@ def test_the_scaling_is_the_checkpoints(make_trainer: Trainers, tmp_path: Path) 
     assert float(other.y_scale) == pytest.approx(2**0.5, rel=0.1)
 
 
+def test_mixed_precision_keeps_float32(make_trainer: Trainers, tmp_path: Path) -> None:
+    """In bf16, Cholesky fails on the joint covariances of 20 support points."""
+    runs = []
+    for name, options in {"full": {}, "mixed": {"precision": "bf16-mixed"}}.items():
+        model, data = small_model(), small_data(num_support=20, tasks=LatentFunction(Identity()))
+        trainer = make_trainer(max_steps=3, val_check_interval=3, folder=tmp_path / name, **options)
+        trainer.fit(model, datamodule=data)
+        runs.append((read_metrics(tmp_path / name / "metrics.csv")["val/loss"], model.state_dict()))
+    assert runs[0][0] == runs[1][0]
+    assert all(torch.equal(value, runs[1][1][name]) for name, value in runs[0][1].items())
+
+
+def test_half_precision_is_refused(make_trainer: Trainers) -> None:
+    with pytest.raises(ValueError, match=r"trainer\.precision=bf16-true has no digits .* use 32-true"):
+        make_trainer(precision="bf16-true").fit(small_model(), datamodule=small_data())
+
+
 @pytest.mark.filterwarnings("ignore:Couldn't infer the batch indices")  # Lightning; the command line is silent
 def test_rows_of_a_table_are_predicted(make_trainer: Trainers, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -175,6 +193,29 @@ def test_rows_of_a_table_are_predicted(make_trainer: Trainers, tmp_path: Path) -
         assert quantiles == sorted(quantiles)
         assert quantiles[0] < row["mean"] < quantiles[-1]
         assert 0 < row["mean"] < 100
+
+
+@pytest.mark.filterwarnings("ignore:Couldn't infer the batch indices")
+def test_new_tasks_are_predicted_from_a_file_of_their_own(make_trainer: Trainers, tmp_path: Path) -> None:
+    known = [f"s{sensor},{hour},{10 * sensor + hour}" for sensor in range(30) for hour in range(5)]
+    new = ["new,0,71.5", "new,1,70.5", "new,2,", "other,0,"]
+    answers = []
+    for name, lines in {"whole": known + new, "new": new}.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(["sensor,hour,level", *lines]))
+    for name in ("whole", "new"):
+        table = TabularTasks(str(tmp_path / f"{name}.csv"), task="sensor", inputs=["hour"], targets=["level"])
+        data, folder = small_data(tasks=table, test_support=[3]), tmp_path / name
+        if name == "whole":
+            make_trainer(LastCheckpoint(), max_steps=2).fit(small_model(exact=True), datamodule=data)
+        trainer, model = make_trainer(PredictionWriter(), folder=folder), small_model(exact=True)
+        checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+        trainer.predict(model, datamodule=data, ckpt_path=checkpoint, return_predictions=False)
+        rows = [json.loads(line) for line in (folder / "predictions-0.jsonl").read_text().splitlines()]
+        answers.append([(row["task"], row["mean"], row["q05"], row["q95"]) for row in rows])
+    assert [row[0] for row in answers[0]] == ["new", "other"]
+    assert answers[0] == answers[1]
+    with pytest.raises(ValueError, match="no task is in the split 'train'"):
+        make_trainer().fit(small_model(exact=True), datamodule=small_data(tasks=table))
 
 
 def test_the_cost_of_a_point_is_that_of_networks_and_kernels(make_trainer: Trainers) -> None:

@@ -156,9 +156,26 @@ def test_rows_without_targets_are_questions_to_their_task(tmp_path: Path) -> Non
     moved = batch.to("cpu")
     assert isinstance(moved, FewShotRows)
     assert moved.task_names == batch.task_names
-    # they are no tasks to train or test with
     drawn = [tasks.draw(200, 6, generator(), split=split) for split in SPLITS]
-    assert not any(((points.y == 7.0) & (points.x == 0.0)).any() for points in drawn)
+    assert sum(bool(((points.y == 7.0) & (points.x == 0.0)).any()) for points in drawn) == 1  # `new` has a split
+
+
+def test_tasks_with_questions_need_no_split(tmp_path: Path) -> None:
+    rows = [("a", 0, 1, "train"), ("a", 1, 2, "train"), ("b", 0, 3, "val"), ("b", 1, 4, "val"), ("b", 2, "", "val")]
+    silent = [("c", 0, 5, ""), ("c", 1, 6, ""), ("c", 2, "", "")]
+    unclear = [("d", 0, 7, "test"), ("d", 1, 8, ""), ("d", 2, "", "")]
+    tasks = opened(write_csv(tmp_path / "t.csv", [*rows, *silent, *unclear], "sensor,x,y,part"), split="part")
+    assert [tasks.num_tasks(split) for split in SPLITS] == [1, 1, 0]
+    (batch,) = tasks.to_predict(num_tasks=9, num_queries=9)
+    assert batch.task_names == ["b", "c", "d"]
+
+
+def test_one_large_support_does_not_pad_all_tasks(tmp_path: Path) -> None:
+    rows = [(f"s{task}", x, x) for task in range(6) for x in range(3000 if task == 2 else 3)]
+    questions = [(f"s{task}", -1, "") for task in range(6)]
+    batches = opened(write_csv(tmp_path / "t.csv", [*rows, *questions])).to_predict(num_tasks=4, num_queries=2)
+    assert [batch.task_names for batch in batches] == [["s0", "s1"], ["s2"], ["s3", "s4", "s5"]]
+    assert [batch.support_x.shape[1] for batch in batches] == [3, 3000, 3]
 
 
 def test_many_questions_come_in_pieces(tmp_path: Path) -> None:

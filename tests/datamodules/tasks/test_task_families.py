@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -204,6 +205,19 @@ def test_the_digest_tells_settings_apart() -> None:
         Tangent(),
     ]
     assert len({family.digest for family in [LatentFunction(), *others]}) == len(others) + 1
+
+
+def test_the_digest_of_settings_that_have_none_is_refused() -> None:
+    family = Constant()
+    family.levels = {"low": 1.0}  # type: ignore[attr-defined]
+    first = family.digest
+    family = Constant()
+    family.levels = {"low": 2.0}  # type: ignore[attr-defined]
+    assert family.digest != first
+    family = Constant()
+    family.path = Path("x")  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="a setting of type PosixPath, which has no digest"):
+        _ = family.digest
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from modules.meta.gaussian_process import condition, joint_covariance, log_marginal_likelihood, masked_covariance
+from modules.meta.gaussian_process import (
+    cholesky,
+    condition,
+    joint_covariance,
+    log_marginal_likelihood,
+    masked_covariance,
+)
 from modules.meta.kernels import DeepKernel, Rbf, inverse_softplus, squared_distances
 from modules.meta.networks import MultilayerPerceptron
 
@@ -93,6 +99,17 @@ def test_distances_survive_a_large_offset() -> None:
     torch.testing.assert_close(near, torch.cdist(x, x).square(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(squared_distances(x + 500.0, x + 500.0), near, rtol=1e-3, atol=1e-3)  # x + 500 lost some
     assert near.diagonal(dim1=-2, dim2=-1).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01, 1.0])
+def test_hundreds_of_points_factorise(spread: float) -> None:
+    """In float32, 1000 points within .01 of each other would need a hundred times the jitter."""
+    x = spread * torch.randn(1, 1000, 1, generator=torch.Generator().manual_seed(0))
+    kernel, mask = Rbf(1)(x, x).detach(), torch.ones(1, 1000, dtype=torch.bool)
+    covariance = masked_covariance(kernel, torch.zeros(()), mask)
+    factor = cholesky(covariance)
+    torch.testing.assert_close(factor @ factor.mT, covariance, rtol=0, atol=1e-5)
+    assert (covariance - kernel).diagonal(dim1=1, dim2=2).max() < 2e-5
 
 
 @pytest.mark.parametrize("lengthscale", [0.2, 1.0, 5.0])
