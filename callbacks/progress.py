@@ -73,6 +73,8 @@ class Progress(ProgressBar):
             print(f"{line}  eta {self._eta(trainer)}", flush=True)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._tell_folder(trainer)
         if not self._enabled or trainer.sanity_checking or trainer.state.fn != "fit":
             return
         chosen = trainer.progress_bar_metrics  # what a recipe with many metrics wants to be seen
@@ -82,8 +84,10 @@ class Progress(ProgressBar):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop()
-        if self._enabled:
-            print(f"run folder: {run_folder(trainer)}", flush=True)
+        self._tell_folder(trainer)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._tell_folder(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._stop()
@@ -96,6 +100,10 @@ class Progress(ProgressBar):
             self._bar.console.print(*args, highlight=False, **kwargs)
         else:
             print(*args, flush=True, **kwargs)
+
+    def _tell_folder(self, trainer: L.Trainer) -> None:
+        if self._enabled:
+            print(f"run folder: {run_folder(trainer)}", flush=True)
 
     def _stop(self) -> None:
         if self._bar is not None:

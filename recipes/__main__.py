@@ -42,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         Exit code: 0 done, 2 for a mistake of the user, 130 after Ctrl-C, 143 after SIGTERM.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a user's own classes; the last, so that none of ours is hidden
     if "--debug" in words:
         words.remove("--debug")
         os.environ[DEBUG_VARIABLE] = "1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ COMMANDS = list(
         if page.name in WITH_COMMANDS
         for command in re.findall(r"^ {4}(galley .+?)(?: +#.*)?$", page.read_text(), flags=re.MULTILINE)
     )
+)
+OWN_PARTS = re.findall(
+    r"`my_parts.py`:\n\n```python\n(.+?)```", (REPOSITORY / "docs/few_shot.md").read_text(), re.DOTALL
 )
 PYTHON = re.findall(r"```python\n(.+?)```", README, flags=re.DOTALL)
 TRAINING = ("fit", "validate", "test", "predict")
@@ -55,6 +59,8 @@ def test_command(command: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> N
             words.append("--data.validation=16")
     if words[0] == "resume":
         words += ["--", "--trainer.max_steps=3"]
+    (home / "my_parts.py").write_text(OWN_PARTS[0])
+    monkeypatch.setattr("sys.path", [*sys.path])  # the command adds its working directory
     monkeypatch.setattr("sys.argv", ["galley", *words])
     assert main(words) == 0
 

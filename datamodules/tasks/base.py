@@ -39,7 +39,7 @@ class TaskSource(ABC):
     """Gives tasks. A draw is a function of its arguments and of the state of its generator, and of nothing else.
 
     Attributes:
-        name: What the tasks are, for pictures and tables.
+        name: What the tasks are, for pictures and tables; the name of the class, if it sets none.
         input_dim: X.
         output_dim: Y.
         spacing: Distance between neighbouring values of discrete, noise-free targets; None where they are continuous.
@@ -49,6 +49,11 @@ class TaskSource(ABC):
     input_dim: int = 1
     output_dim: int = 1
     spacing: float | None = None
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
 
     def prepare(self, folder: Path) -> None:  # noqa: B027 (most sources have nothing to prepare)
         """Makes below `folder` what `draw` needs, once; called by one process alone. Instant where it is there."""

@@ -47,12 +47,18 @@ def take_tasks(points: Points, which: Tensor | slice) -> Points:
     return Points(points.x[which], points.y[which], points.mask[which])
 
 
-def check_finite(points: Points, name: str) -> None:
+def check_points(points: Points, name: str) -> None:
     """Refuses points that nothing can be learned from.
 
     Raises:
-        ValueError: An input or target is NaN or infinite, or a task has no points.
+        ValueError: Shapes do not fit, an input or target is NaN or infinite, or a task has no points.
     """
+    x, y, mask = (tuple(values.shape) for values in points)
+    if not (len(x) == len(y) == 3 and x[:2] == y[:2] == mask):
+        raise ValueError(
+            f"{name}: drawn are x {x}, y {y} and mask {mask}; they must be [tasks, points, inputs], "
+            "[tasks, points, targets] and [tasks, points]"
+        )
     bad_BM = ~(points.x.isfinite().all(dim=-1) & points.y.isfinite().all(dim=-1))
     if bad_BM.any():
         task, point = bad_BM.nonzero()[0].tolist()

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from modules.contracts import FewShotTasks
 
 from .base import Points, SplitName, TaskSource
-from .episodes import check_finite, split_points
+from .episodes import check_points, split_points
 from .generators import task_generator
 
 SCALING_TASKS = 1000
@@ -95,7 +95,7 @@ class FixedSets:
         points = self.source.curves(PICTURE_TASKS, self._most, PICTURE_QUERIES, generator)
         if points is None:
             points = self._draw(PICTURE_TASKS, self._most + self.num_query, generator, "val")
-        check_finite(points, self.source.name)
+        check_points(points, self.source.name)
         num_support_B = torch.full((len(points.x),), self._most)
         num_query = points.mask.shape[1] - self._most
         return split_points(points, num_support_B, num_support_B, width=self._most, num_query=num_query)
@@ -111,7 +111,7 @@ class FixedSets:
 
     def _draw(self, num_tasks: int, num_points: int, generator: Generator, split: SplitName) -> Points:
         points = self.source.draw(num_tasks, num_points, generator, split=split)
-        check_finite(points, self.source.name)
+        check_points(points, self.source.name)
         return points
 
 

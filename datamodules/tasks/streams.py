@@ -20,7 +20,7 @@ from datamodules.text.streams import whole_batches
 from modules.contracts import FewShotTasks
 
 from .base import Points, TaskSource
-from .episodes import check_finite, shuffle_points, split_points, take_tasks
+from .episodes import check_points, shuffle_points, split_points, take_tasks
 from .fixed_sets import ScoredTasks, draw_num_support
 from .generators import task_generator
 
@@ -77,7 +77,7 @@ class TaskStream(IterableDataset[FewShotTasks]):
     def _points(self, step: int, generator: Generator) -> Points:
         if self.pool is None:
             points = self.source.draw(self.batch_size, self.num_support[1] + self.num_query, generator)
-            check_finite(points, self.source.name)
+            check_points(points, self.source.name)
             return points
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         _, numbers = ShuffledOrder(len(self.pool.x), self.seed).at(positions)

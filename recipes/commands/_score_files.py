@@ -49,8 +49,12 @@ def read_scores(run: Path, split: str) -> ScoreFile:
     if not run.is_dir():
         raise ValueError(f"{run}: no such run folder")
     if not path.is_file():
-        how = "galley test --ckpt_path=..." if split == "test" else "galley fit"
-        raise ValueError(f"{path}: no such file; {how} writes it where callbacks.ScoreWriter is among the callbacks")
+        how = (
+            "galley test --ckpt_path=... writes it, into the folder of its own run"
+            if split == "test"
+            else "galley fit writes it at each validation (trainer.val_check_interval)"
+        )
+        raise ValueError(f"{path}: no such file; {how}, where callbacks.ScoreWriter is among the callbacks")
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)

@@ -41,7 +41,7 @@ def _compare(argv: list[str]) -> None:
     files = {str(folder): read_scores(folder, arguments.split) for folder in arguments.runs}
     if len(files) < len(arguments.runs):
         raise ValueError("the same run is named twice")
-    _check_same_tasks(files)
+    _check_same_tasks(files, arguments.split)
     sizes = sorted({support for support, _ in next(iter(files.values()))})
     launches = [line for folder in arguments.runs for line in _launch(folder)]
     if launches:
@@ -58,16 +58,21 @@ def _launch(folder: Path) -> list[str]:
     return [f"{folder}: {shlex.join([Path(program).name, *words])}"]
 
 
-def _check_same_tasks(files: dict[str, ScoreFile]) -> None:
+def _check_same_tasks(files: dict[str, ScoreFile], split: str) -> None:
     """Refuse runs that were scored on different tasks: their differences would mean nothing."""
+    way_out = (
+        "score both with the same data.init_args.test_support"
+        if split == "test"
+        else "validation has as many as training; compare tests instead: galley test with the same "
+        "data.init_args.test_support"
+    )
     (first, reference), *others = files.items()
     wanted = {support: scores.digests for (support, who), scores in reference.items() if who == "model"}
     for name, file in others:
         found = {support: scores.digests for (support, who), scores in file.items() if who == "model"}
         if found.keys() != wanted.keys():
             raise ValueError(
-                f"{name} has tasks of {_listed(found)} support points, {first} of {_listed(wanted)}: "
-                "score both with the same data.init_args.test_support"
+                f"{name} has tasks of {_listed(file)} support points, {first} of {_listed(reference)}: {way_out}"
             )
         for support, digests in wanted.items():
             if found[support] != digests:
@@ -77,8 +82,9 @@ def _check_same_tasks(files: dict[str, ScoreFile]) -> None:
                 )
 
 
-def _listed(sizes: dict[int, tuple[str, ...]]) -> str:
-    return ", ".join(map(str, sorted(sizes)))
+def _listed(file: ScoreFile) -> str:
+    ranges = sorted({(scores.least_support, support) for (support, _), scores in file.items()})
+    return ", ".join(f"{most}" if least == most else f"{least} to {most}" for least, most in ranges)
 
 
 def _table(files: dict[str, ScoreFile], support: int) -> str:

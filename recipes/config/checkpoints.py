@@ -51,10 +51,16 @@ def check_checkpoint(path: Path, model: dict[str, Any], tree: Node, *, training:
     except ValueError as error:
         return [Problem(sources["ckpt_path"], "ckpt_path", str(error))]
     differing = model_differences(saved, model, training=training) if saved is not None else []
+    other_classes = [
+        change.key.removesuffix("class_path") for change in differing if change.key.endswith(".class_path")
+    ]
+    differing = [  # of another class, all arguments differ, which says nothing
+        change for change in differing if not any(change.key.startswith(f"{key}init_args.") for key in other_classes)
+    ]
     way_out = (
         "--ckpt_path goes on with the same model; to start from its weights alone use --model.init_from"
         if training
-        else "its weights mean nothing in another model, restore the value"
+        else "its weights mean nothing in another model, restore the value or the overlay (-c) that gave it"
     )
     return [
         Problem(

@@ -6,14 +6,20 @@ import difflib
 import importlib
 import inspect
 import re
+import sys
 import tomllib
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from recipes.config.annotations import Slot
-from recipes.config.exports import exported_classes, library_classes
+from recipes.config.exports import LIBRARIES, PACKAGES, exported_classes, library_classes
 from recipes.config.files import REPOSITORY
+from recipes.config.nearest import did_you_mean, nearest
+
+ROOTS = (*PACKAGES, *{library.split(".")[0] for library in LIBRARIES})
+"""Packages whose classes we can list."""
 
 NEEDS = {"WandbLogger": ("wandb",), "MLFlowLogger": ("mlflow",), "TensorBoardLogger": ("tensorboard", "tensorboardX")}
 """Packages of which Lightning's loggers need one, and whose absence they tell only when they are built."""
@@ -73,9 +79,9 @@ def _import(path: str, slots: tuple[Slot, ...]) -> Any:
     except ModuleNotFoundError as error:
         if error.name and not f"{path}.".startswith(f"{error.name}."):
             raise UnusableClassError(f"{path} {missing_package(error)}") from error
-        raise UnusableClassError(f"no such class (value {path!r}){_suggestion(path, slots)}") from error
+        raise UnusableClassError(f"no such class (value {path!r}){_way_out(path, slots)}") from error
     except AttributeError as error:
-        raise UnusableClassError(f"no such class (value {path!r}){_suggestion(path, slots)}") from error
+        raise UnusableClassError(f"no such class (value {path!r}){_way_out(path, slots)}") from error
     except Exception as error:
         raise UnusableClassError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return found
@@ -99,6 +105,18 @@ def _is_subclass(found: type, bases: tuple[type, ...]) -> bool:
     return issubclass(found, bases)
 
 
+def _way_out(path: str, slots: tuple[Slot, ...]) -> str:
+    """End of a message: for a path below our packages a known class, for any other what is missing there."""
+    package, name = path.split(".")[0], path.rsplit(".", 1)[-1]
+    if package in ROOTS or nearest(package, ROOTS):
+        return _suggestion(path, slots)
+    module = sys.modules.get(path.rsplit(".", 1)[0])
+    if module is None:
+        return f": there is no module {path.rsplit('.', 1)[0]}, neither in {Path.cwd()} nor among installed packages"
+    classes = [known for known, value in vars(module).items() if inspect.isclass(value)]
+    return f": {module.__name__} has no {name}{did_you_mean(name, classes)}"
+
+
 def _suggestion(path: str, slots: tuple[Slot, ...]) -> str:
     """End of a message: the known class with the nearest name, or those that would fit."""
     names = {known: known.rsplit(".", 1)[-1] for known in (*exported_classes(), *library_classes())}
@@ -108,7 +126,9 @@ def _suggestion(path: str, slots: tuple[Slot, ...]) -> str:
 
 
 def _candidates(slots: tuple[Slot, ...]) -> str:
-    bases = tuple(base for slot in slots for base in slot.bases)
+    from torch import nn
+
+    bases = tuple(base for slot in slots for base in slot.bases if base is not nn.Module)  # any network: no help
     fitting = [path for path in (*exported_classes(), *library_classes()) if _fits(path, bases)]
     return f"; there are {', '.join(fitting[:6])}" if fitting else ""
 

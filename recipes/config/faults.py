@@ -36,12 +36,20 @@ def fault(error: BaseException, tree: Node, *, building: bool, key: str = "") ->
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     configured = dict(_classes(tree, key))
     source, place = _place(frames, configured)
+    for called in _called_wrongly(error, configured):
+        return Problem(*configured[called], " ".join(str(error).split()))
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in PACKAGES:
         return Problem(source, place, missing_package(error))
     told = isinstance(error, ValueError | OSError | ImportError | MisconfigurationException)
     if told and (building or _is_ours(frames) or _is_constructor(frames, configured)):
         return Problem(source, place, " ".join(str(error).split()))
     return None
+
+
+def _called_wrongly(error: BaseException, configured: dict[type, tuple[str, str]]) -> list[type]:
+    """The configured class whose constructor takes other arguments than it was given, if that is the error."""
+    is_call = isinstance(error, TypeError)
+    return [named for named in configured if is_call and str(error).startswith(f"{named.__qualname__}.__init__() ")]
 
 
 def _is_ours(frames: list[FrameType]) -> bool:

@@ -181,6 +181,14 @@ def test_an_empty_target_is_a_question_and_the_other_rows_train(tmp_path: Path) 
     assert asked == without
 
 
+def test_a_source_whose_shapes_do_not_fit_is_named() -> None:
+    def flat(num_tasks: int, num_points: int, generator: Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(num_tasks, num_points, 1), torch.zeros(num_tasks, num_points)
+
+    with pytest.raises(ValueError, match=r"y \(\d+, 8\) .* must be \[tasks, points, inputs\]"):
+        run(Odd(flat))
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("when", ["at first", "later"])
 def test_a_source_that_gives_what_is_no_number_is_named(when: str, value: float) -> None:

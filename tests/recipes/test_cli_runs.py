@@ -150,6 +150,27 @@ def test_ckpt_path_goes_on_and_refuses_another_model(capsys: Capture, checkpoint
     assert err[0].startswith("command line: model.init_args.name: 'other' differs from 'tiny' in some.ckpt: ")
     code, _, err = galley(capsys, "validate", *words, "--model.net.num_layers=3")
     assert err[0].startswith("command line: model.init_args.net.init_args.num_layers: 3 differs from 2 in some.ckpt")
+    code, _, err = galley(capsys, "validate", *words, "--model.net=cli_parts.Net", "--model.net.dim=4")
+    assert len(err) == 1  # and nothing of the arguments that the other class has
+    assert "net.class_path: 'cli_parts.Net' differs from 'cli_parts.DeepNet' in some.ckpt" in err[0]
+
+
+def test_a_class_in_the_working_directory_is_found(capsys: Capture) -> None:
+    Path("beside.py").write_text("from cli_parts import DeepNet\n\n\nclass Beside(DeepNet):\n    pass\n")
+    assert galley(capsys, "fit", "-c", "tiny.yaml", "--model.net=beside.Beside", "--model.net.dim=4")[0] == 0
+
+
+def test_a_class_that_is_built_with_other_arguments_is_told(capsys: Capture) -> None:
+    """A network for a place that gives two widths."""
+    Path("narrow.py").write_text(
+        "from torch import nn\n\n\nclass Narrow(nn.Module):\n    def __init__(self, width: int = 3) -> None:\n"
+        "        super().__init__()\n"
+    )
+    code, _, err = galley(capsys, "fit", "-c", "yaml/vmgp/floor.yaml", "--model.learner.decoder=narrow.Narrow")
+    assert code == 2
+    assert err[-1].startswith(
+        "command line: model.init_args.learner.init_args.decoder: Narrow.__init__() takes from 1 to"
+    )
 
 
 def test_ckpt_path_of_the_caller_is_not_compared(checkpoint: str) -> None:

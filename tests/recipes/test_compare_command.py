@@ -66,8 +66,12 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: Capture) -> 
     other = write_run(tmp_path / "other", 0.0, 2, tasks="other")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "test_scores.csv").write_text("a,b\n1,2\n")
+    mixed = write_run(tmp_path / "mixed", 0.0, 3)
+    path = tmp_path / "mixed" / "test_scores.csv"
+    path.write_text(re.sub(r"^\d+,\d+,", "10,0,", path.read_text(), flags=re.MULTILINE))
     for words, message in (
         ([first, other], "was scored on other tasks"),
+        ([first, mixed], "has tasks of 0 to 10 support points"),
         ([first], "two runs or more"),
         ([first, first], "named twice"),
         ([first, str(tmp_path / "nowhere")], "no such run folder"),

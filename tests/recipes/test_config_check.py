@@ -96,6 +96,20 @@ def test_an_unknown_name_like_no_other_lists_what_there_is() -> None:
     assert {"num_rows", "dim"} <= set(line.split("knows ")[1].split(", "))
 
 
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        ("my_own.Net", ": there is no module my_own, neither in {cwd} nor among installed packages"),
+        ("cli_parts.DeepNets", ": cli_parts has no DeepNets, did you mean DeepNet?"),
+        ("cli_parts.Xyzzy", ": cli_parts has no Xyzzy"),
+        ("modls.encoder.Bert", ", did you mean modules.encoder.Bert?"),
+    ],
+)
+def test_what_is_missing_of_a_class_of_ones_own_is_told(path: str, end: str) -> None:
+    (line,) = faults(f"--model.net={path}")
+    assert line.endswith(f"no such class (value '{path}'){end.format(cwd=Path.cwd())}")
+
+
 def test_without_a_near_name_the_classes_that_fit_are_listed() -> None:
     (line,) = faults("--model=recipes.Xyzzy")
     assert "no such class (value 'recipes.Xyzzy'); there are " in line

@@ -207,6 +207,14 @@ def test_the_digest_tells_settings_apart() -> None:
     assert len({family.digest for family in [LatentFunction(), *others]}) == len(others) + 1
 
 
+def test_a_family_that_sets_no_name_has_that_of_its_class() -> None:
+    class Own(Sinusoid):
+        def __init__(self) -> None:
+            TaskFamily.__init__(self)
+
+    assert (Own().name, Sinusoid().name, Sinusoid(name="sine").name) == ("Own", "sinusoid", "sine")
+
+
 def test_the_digest_of_settings_that_have_none_is_refused() -> None:
     family = Constant()
     family.levels = {"low": 1.0}  # type: ignore[attr-defined]
