@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from .tasks.fixed_sets import FixedSets, ScoredTasks
 from .tasks.scaling import estimate_scaling
 from .tasks.streams import GivenBatches, ScoredBatches, TaskLoader, TaskStream, scored_loader
 from .text.streams import loader_options
+
+log = logging.getLogger(__name__)
 
 PREDICTION_QUERIES = 200
 """Most rows of a task that are predicted in one batch."""
@@ -257,6 +260,15 @@ class FewShotData(L.LightningDataModule):
 
     def _scaling(self) -> Scaling:
         tasks = self._sets.scaling_set() if self._pool is None else self._pool
+        largest = int(tasks.mask.sum(dim=1).max())
+        if largest <= self.num_support[1]:
+            log.warning(
+                "num_support=%s: the largest task of %s has %d points; such tasks give all but one as support "
+                "(data.init_args.num_support)",
+                list(self.num_support),
+                self.tasks.name,
+                largest,
+            )
         return estimate_scaling(tasks) if self.standardize else self._no_scaling()
 
     def _no_scaling(self) -> Scaling:

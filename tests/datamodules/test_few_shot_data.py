@@ -161,6 +161,13 @@ def test_no_task_is_scored_twice(tmp_path: Path) -> None:
         assert 1 < len(levels) == len(set(levels)) < 25
 
 
+def test_more_support_than_there_is_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    made(Counting([4, 9]), num_support=[0, 8])
+    assert not caplog.records
+    made(Counting([4, 9]), num_support=[0, 9])
+    assert "num_support=[0, 9]: the largest task of counting has 9 points" in caplog.text
+
+
 def test_curves_over_more_support_than_there_is_are_refused() -> None:
     data = made(Counting([4, 9]), test_support=[2, 8], num_test_tasks=4)
     assert [loader.dataset[0].support_mask.sum(dim=1).tolist() for loader in data.test_dataloader()] == [
