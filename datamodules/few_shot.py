@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from modules.contracts import FewShotProblem, FewShotTasks, Predictive, Scaling
 
 from .devices import replicas, unfinished_steps
-from .tasks.base import TaskSource
+from .tasks.base import Points, TaskSource
 from .tasks.fixed_sets import FixedSets, ScoredTasks
 from .tasks.scaling import estimate_scaling
 from .tasks.streams import GivenBatches, ScoredBatches, TaskLoader, TaskStream, scored_loader
@@ -260,16 +260,20 @@ class FewShotData(L.LightningDataModule):
 
     def _scaling(self) -> Scaling:
         tasks = self._sets.scaling_set() if self._pool is None else self._pool
+        self._tell_short_tasks(tasks)
+        return estimate_scaling(tasks) if self.standardize else self._no_scaling()
+
+    def _tell_short_tasks(self, tasks: Points) -> None:
+        """Say it once if no task has the most support points that were asked for."""
         largest = int(tasks.mask.sum(dim=1).max())
         if largest <= self.num_support[1]:
             log.warning(
-                "num_support=%s: the largest task of %s has %d points; such tasks give all but one as support "
+                "num_support=%s: the largest task of %s has %d points, and all but one of them are its support "
                 "(data.init_args.num_support)",
                 list(self.num_support),
                 self.tasks.name,
                 largest,
             )
-        return estimate_scaling(tasks) if self.standardize else self._no_scaling()
 
     def _no_scaling(self) -> Scaling:
         return Scaling.identity(self.tasks.input_dim, self.tasks.output_dim)

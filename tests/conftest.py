@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my").mkdir()
     (folder / "my" / "text.txt").write_text("\n\n".join(f"paragraph {number} of my text" for number in range(99)))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def search_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands add their working directory, which is another one in each test."""
+    monkeypatch.setattr("sys.path", [*sys.path])
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from .gaussian_mixture import JointGaussians as JointGaussians
 from .predictive import Estimate as Estimate
 from .predictive import Predictive as Predictive
 from .predictive import check_joint as check_joint
+from .predictive import log_mean as log_mean
 from .scaled import ScaledPredictive as ScaledPredictive
 from .schedule import Schedule as Schedule
 from .text import IGNORE as IGNORE

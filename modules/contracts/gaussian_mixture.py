@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from .predictive import Estimate, Predictive, check_joint
+from .predictive import Estimate, Predictive, check_joint, log_mean
 
 BISECTIONS = 60
 
@@ -185,12 +185,9 @@ def choose_components(log_weights: Tensor, num_draws: int, generator: Generator 
 
 
 def _mixed(logs: Tensor, log_weights: Tensor, sampled: bool) -> Estimate:
-    """Log of the weighted mean of exp(`logs` [S, ...]) over S, and its error by the delta method."""
-    value = torch.logsumexp(logs + log_weights, dim=0)
-    if not sampled:
-        return Estimate(value, torch.zeros_like(value))
-    shares = (logs + log_weights - value).exp()  # of each draw in the mean
-    return Estimate(value, (shares - log_weights.exp()).square().sum(dim=0).sqrt())
+    """`log_mean`, which is exact if the components are no draws."""
+    value, error = log_mean(logs, log_weights)
+    return Estimate(value, error if sampled else torch.zeros_like(value))
 
 
 def _log_normal_mass(low: Tensor, high: Tensor) -> Tensor:

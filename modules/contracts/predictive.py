@@ -5,9 +5,11 @@ Letters: S samples, B tasks, Q query points, Y target width, P probabilities.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import Generator, Tensor
 
 MAX_JOINT_QUERIES = 256
@@ -19,6 +21,20 @@ class Estimate(NamedTuple):
 
     value: Tensor
     error: Tensor
+
+
+def log_mean(logs: Tensor, log_weights: Tensor | None = None) -> Estimate:
+    """Log of the mean of exp(`logs` [S, ...]) over S, and its Monte-Carlo error by the delta method.
+
+    Args:
+        logs: Logs of the draws.
+        log_weights: Logs of their weights, which sum to 1; None: equal ones.
+    """
+    if log_weights is None:
+        log_weights = logs.new_full((), -math.log(len(logs)))
+    value = torch.logsumexp(logs + log_weights, dim=0)
+    shares = (logs + log_weights - value).exp()  # of each draw in the mean
+    return Estimate(value, (shares - log_weights.exp()).square().sum(dim=0).sqrt())
 
 
 class Predictive(ABC):

@@ -123,7 +123,7 @@ class DeepKernelGP(FewShotLearner):
         x_BNX = torch.where(mask_BN1, x_BNX, 0.0)  # a far filler point would cost the others their digits
         features_BNF = self.features(x_BNX)
         kernel_BYNN = self.scale_Y[:, None, None] * self.kernel(features_BNF, features_BNF)[:, None]
-        noise_Y1 = (self.noise_Y - JITTER * self.scale_Y)[:, None]  # the covariance brings its jitter along
+        noise_Y1 = (self.noise_Y - JITTER * self.scale_Y)[:, None]  # the covariance brings at least that along
         covariance_BYNN = masked_covariance(kernel_BYNN, noise_Y1, mask_BN[:, None])
         residual_BYN = torch.where(mask_BN1, y_BNY - self.mean(x_BNX), 0.0).mT
         return _Support(features_BNF, cholesky(covariance_BYNN), residual_BYN, mask_BN[:, None])

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 JITTER = 1e-6
-"""Times the scale of a kernel, added to its diagonal, for each 100 points or part of them: what rounding to float32 may
-take from the least eigenvalue of an RBF of clustered points."""
+"""Times the scale of a kernel, added to its diagonal, and n / 100 times as much for n > 100 points: what rounding to
+float32 may take from the least eigenvalue of an RBF of clustered points."""
 
 
 class Conditioned(NamedTuple):
@@ -49,7 +49,7 @@ def masked_covariance(kernel_BNN: Tensor, noise_BN: Tensor, mask_BN: Tensor) -> 
 def cholesky(covariance_BNN: Tensor) -> Tensor:
     """Cholesky factors, computed in float64: in float32 hundreds of close points need far more than the jitter.
 
-    For the small matrices of few-shot tasks it takes no longer.
+    For the small matrices of few-shot tasks it takes about as long.
     """
     return torch.linalg.cholesky(covariance_BNN.double()).to(covariance_BNN.dtype)
 

@@ -95,7 +95,7 @@ class GaussianProcessParticles(nn.Module):
         x_BNX = torch.where(mask_BN1, x_BNX, 0.0)  # a far filler point would cost the others their digits
         features_SBNF = self._scaled_features(x_BNX)
         kernel_SBYNN = self.scale_SY[:, None, :, None, None] * _rbf(features_SBNF, features_SBNF)[:, :, None]
-        noise_SBYN = (self.noise_SY - JITTER * self.scale_SY)[:, None, :, None]  # the covariance brings its jitter
+        noise_SBYN = (self.noise_SY - JITTER * self.scale_SY)[:, None, :, None]  # the covariance brings it
         factor_SBYNN = cholesky(masked_covariance(kernel_SBYNN, noise_SBYN, mask_B1N))
         residual_SBYN = torch.where(mask_BN1, y_BNY - self._run(self.mean, x_BNX), 0.0).mT
         return _Points(features_SBNF, factor_SBYNN, residual_SBYN, mask_B1N)

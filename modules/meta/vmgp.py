@@ -175,8 +175,8 @@ class Vmgp(FewShotLearner):
         decoded_SBQY = query_x.new_empty(num_samples, num_tasks, num_queries, self.output_dim)
         num_support = support.x.shape[1]
         matrix_numbers = self.latent_dim * num_support * (num_support + num_queries)
-        tasks_at_once = min(DECODED_AT_ONCE // max(1, num_queries), CONDITIONED_AT_ONCE // max(1, matrix_numbers))
-        tasks_at_once = max(1, tasks_at_once)
+        at_once = min(DECODED_AT_ONCE // max(1, num_queries), CONDITIONED_AT_ONCE // max(1, matrix_numbers))
+        tasks_at_once = max(1, at_once)
         parts = (tensor.split(tasks_at_once) for tensor in (*support, query_x))
         for *known, x, decoded in zip(*parts, decoded_SBQY.split(tasks_at_once, dim=1), strict=True):
             draw = self.posterior.at_queries(self.prior, LabelledPoints(*known), x, joint=joint)

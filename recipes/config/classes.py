@@ -108,9 +108,9 @@ def _is_subclass(found: type, bases: tuple[type, ...]) -> bool:
 def _way_out(path: str, slots: tuple[Slot, ...]) -> str:
     """End of a message: for a path below our packages a known class, for any other what is missing there."""
     package, name = path.split(".")[0], path.rsplit(".", 1)[-1]
-    if package in ROOTS or nearest(package, ROOTS):
-        return _suggestion(path, slots)
     module = sys.modules.get(path.rsplit(".", 1)[0])
+    if package in ROOTS or (module is None and nearest(package, ROOTS)):
+        return _suggestion(path, slots)
     if module is None:
         return f": there is no module {path.rsplit('.', 1)[0]}, neither in {Path.cwd()} nor among installed packages"
     classes = [known for known, value in vars(module).items() if inspect.isclass(value)]

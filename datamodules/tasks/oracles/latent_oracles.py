@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from modules.contracts import Estimate, Predictive
+from modules.contracts import Estimate, Predictive, log_mean
 
 from ..transforms import Absolute, Floor, Identity, Sign, Square
 from .folded import Folded
@@ -121,29 +121,22 @@ def staircase(
     low_BN = torch.where(mask_BN, ends[step_BN], -gp.far)
     high_BN = torch.where(mask_BN, ends[step_BN + 1], gp.far)
     draws_SBN, log_weights_SB = truncated_draws(gp.covariance_BNN, low_BN, high_BN, num_samples, generator)
-    support = _mean_weight(log_weights_SB)
+    support = log_mean(log_weights_SB)
+    seed = int(torch.randint(2**31, (), generator=generator, device=query_x_BQX.device))
 
     def log_mass_of(low_BQ1: Tensor, high_BQ1: Tensor) -> Estimate:
-        boxes = [_with_query(q, low_BQ1[:, q], high_BQ1[:, q]) for q in range(query_x_BQX.shape[1])]
+        again = Generator(low_BQ1.device).manual_seed(seed)  # the same answer each time
+        boxes = [_with_query(q, low_BQ1[:, q], high_BQ1[:, q], again) for q in range(query_x_BQX.shape[1])]
         value_BQ, error_BQ = (torch.stack(part, dim=1) for part in zip(*boxes, strict=True))
         value_BQ = (value_BQ - support.value[:, None]).clamp(max=0)
         return Estimate(value_BQ, (error_BQ.square() + support.error[:, None].square()).sqrt())
 
-    def _with_query(q: int, low_B1: Tensor, high_B1: Tensor) -> Estimate:
+    def _with_query(q: int, low_B1: Tensor, high_B1: Tensor, generator: Generator) -> Estimate:
         """Log probability that z at the support and at query `q` lies in its box."""
         x_BMX = torch.cat([support_x_BNX, query_x_BQX[:, q, None]], dim=1)
         both = latent(x_BMX, torch.nn.functional.pad(mask_BN, (0, 1), value=True), x_BMX[:, :0])
         low_BM, high_BM = torch.cat([low_BN, low_B1], dim=1), torch.cat([high_BN, high_B1], dim=1)
-        return _mean_weight(truncated_draws(both.covariance_BNN, low_BM, high_BM, num_samples, generator)[1])
+        return log_mean(truncated_draws(both.covariance_BNN, low_BM, high_BM, num_samples, generator)[1])
 
     predicted = gp.given(draws_SBN, log_weights_SB, sampled=True)
     return Staircase(predicted, edges_E, lowest=lowest, jump=jump, log_mass=log_mass_of)
-
-
-def _mean_weight(log_weights_SB: Tensor) -> Estimate:
-    """Log of the mean weight [B], and its Monte-Carlo error by the delta method."""
-    num_samples = len(log_weights_SB)
-    total_B = log_weights_SB.logsumexp(dim=0)
-    shares_SB = (log_weights_SB - total_B).exp()
-    error_B = (shares_SB - 1 / num_samples).square().sum(dim=0).sqrt()
-    return Estimate(total_B - math.log(num_samples), error_B)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from modules.contracts import Estimate
+from modules.contracts import Estimate, log_mean
 
 from ..draws import Range
 
@@ -71,11 +71,8 @@ class SineDraws(NamedTuple):
 
     def log_evidence(self) -> Estimate:
         """Log density of the points of each task, [B], with its Monte-Carlo error."""
-        num_draws = self.log_weights.shape[1]
-        value = self.log_weights.logsumexp(dim=1) - math.log(num_draws)
-        shares_BS = self.log_weights.softmax(dim=1)  # nan where no draw agrees with the points
-        error = (shares_BS - 1 / num_draws).square().sum(dim=1).sqrt()
-        return Estimate(value, error.nan_to_num(torch.inf))
+        value, error = log_mean(self.log_weights.T)
+        return Estimate(value, error.nan_to_num(torch.inf))  # nan where no draw agrees with the points
 
 
 class _Moments(NamedTuple):

@@ -172,11 +172,16 @@ def test_staircase_is_one_distribution() -> None:
     masses = torch.stack(
         [predictive.log_mass(v.expand(50, 1, 1) - 2.5, v.expand(50, 1, 1) + 2.5).value.exp() for v in values]
     )
+    below = torch.stack([predictive.cdf(v.expand(50, 1, 1))[..., 0] for v in values])
+    exact = below.diff(dim=0, prepend=torch.zeros(1, 50, 1).double())
+    torch.testing.assert_close(below[-1], torch.ones(50, 1).double(), rtol=1e-7, atol=1e-7)
+    mean = (values[:, None, None] * exact).sum(dim=0)
+    torch.testing.assert_close(predictive.mean[..., 0], mean, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(masses, exact, rtol=0, atol=0.02)  # masses have draws of their own
     torch.testing.assert_close(masses.sum(dim=0), torch.ones(50, 1).double(), rtol=0, atol=0.02)
-    mean = (values[:, None, None] * masses).sum(dim=0)
-    torch.testing.assert_close(predictive.mean[..., 0], mean, rtol=0, atol=0.1)
-    below = predictive.cdf(torch.zeros(50, 1, 1))
-    torch.testing.assert_close(below[..., 0], masses[values <= 0].sum(dim=0), rtol=0, atol=0.02)
+    y = torch.zeros(50, 1, 1).double()
+    assert torch.equal(predictive.log_mass(y - 2.5, y + 2.5).value.exp(), masses[values == 0][0])  # each time
+    below = predictive.cdf(y)
     samples = predictive.sample(20_000, generator=generator())
     torch.testing.assert_close((samples <= 0).double().mean(dim=0), below, rtol=0, atol=0.02)
     assert torch.isin(predictive.quantile(torch.tensor([0.1, 0.9])), values).all()
